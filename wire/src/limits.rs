@@ -1,0 +1,40 @@
+//! Every bound of the formats and tables in this crate, each with its reason. Relations between them are asserted
+//! at compile time.
+
+/// Largest captured length of one packet, libpcap's `MAXIMUM_SNAPLEN` (pcap-int.h, 1.10).
+pub const CAPLEN_MAX: u32 = 262_144;
+
+/// Flows noted per packet, outermost first. Real stacks seen in the corpus have at most four (GTP in VXLAN in GRE);
+/// deeper ones are kept and found by their outer layers.
+pub const FLOW_LAYERS_MAX: usize = 4;
+
+/// VLAN identifiers noted per layer stack; deeper tags are stepped over.
+pub const VLAN_TAGS_MAX: usize = 4;
+
+/// Headers walked in one packet before it is called malformed: bounds the work on a hostile packet.
+pub const HEADERS_MAX: usize = 48;
+
+/// Unit of the index and of every read: one flash page of common cards (docs/DESIGN.md, "Pages").
+pub const PAGE_BYTES: u32 = 16 * 1024;
+
+/// A batch never crosses a boundary of this size, so the last page of every chunk ends with a commit block.
+pub const CHUNK_BYTES: u32 = 1024 * 1024;
+
+/// Segment sizes that a store may be made with.
+pub const SEGMENT_BYTES_MIN: u32 = 4 * CHUNK_BYTES;
+/// See [`SEGMENT_BYTES_MIN`]. Page numbers are `u16`: 65,536 pages of 16 KiB are 1 GiB.
+pub const SEGMENT_BYTES_MAX: u32 = 512 * CHUNK_BYTES;
+/// The size a store is made with by default.
+pub const SEGMENT_BYTES_DEFAULT: u32 = 64 * CHUNK_BYTES;
+
+/// Interfaces (pcapng IDBs) in one segment; an import of many savefiles shares equal ones.
+pub const INTERFACES_MAX: usize = 64;
+
+/// Hosts, networks and ports that one query may name.
+pub const QUERY_ENDS_MAX: usize = 2;
+/// Length of a pcap-filter expression in a query, bytes.
+pub const FILTER_BYTES_MAX: usize = 4096;
+
+const _: () = assert!(CHUNK_BYTES % PAGE_BYTES == 0);
+const _: () = assert!(SEGMENT_BYTES_MAX / PAGE_BYTES <= u16::MAX as u32);
+const _: () = assert!(CAPLEN_MAX < CHUNK_BYTES);

@@ -1,0 +1,130 @@
+//! Dissection: from frame bytes to the flows inside, by checked views, one protocol per file.
+//!
+//! Nothing is copied and nothing is allocated: [`dissect`] fills a [`Dissection`] that the caller keeps and reuses.
+//! A packet that cannot be followed to its end is still noted as far as it was understood, so that it stays
+//! retrievable by time and by its outer layers.
+
+use alloc::string::String;
+use core::fmt;
+
+use heapless::Vec;
+
+use crate::flow::FiveTuple;
+use crate::limits::{FLOW_LAYERS_MAX, VLAN_TAGS_MAX};
+use crate::net::MacAddr;
+use crate::time::Timestamp;
+
+/// A LINKTYPE_ value (tcpdump.org/linktypes.html).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct LinkType(pub u16);
+
+impl LinkType {
+    /// BSD loopback: a host-endian address family before the IP header.
+    pub const NULL: Self = Self(0);
+    /// Ethernet, 802.3 and 802.1Q.
+    pub const ETHERNET: Self = Self(1);
+    /// PPP, RFC 1661.
+    pub const PPP: Self = Self(9);
+    /// PPP with Cisco HDLC or RFC 1662 framing.
+    pub const PPP_HDLC: Self = Self(50);
+    /// Raw IP, version in the first nibble.
+    pub const RAW: Self = Self(101);
+    /// 802.11 without radio header.
+    pub const IEEE802_11: Self = Self(105);
+    /// OpenBSD loopback: a big-endian address family before the IP header.
+    pub const LOOP: Self = Self(108);
+    /// Linux cooked capture v1.
+    pub const LINUX_SLL: Self = Self(113);
+    /// 802.11 behind a radiotap header.
+    pub const IEEE802_11_RADIOTAP: Self = Self(127);
+    /// Raw IPv4.
+    pub const IPV4: Self = Self(228);
+    /// Raw IPv6.
+    pub const IPV6: Self = Self(229);
+    /// Linux cooked capture v2.
+    pub const LINUX_SLL2: Self = Self(276);
+}
+
+/// One captured packet, borrowed from wherever it lies. `caplen` is `bytes.len()`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// When it was captured.
+    pub timestamp: Timestamp,
+    /// Which interface it came from; an index into the interfaces announced by the source or the segment.
+    pub interface: u32,
+    /// Length on the wire, bytes; at least `bytes.len()` unless the savefile says otherwise.
+    pub orig_len: u32,
+    /// The captured bytes.
+    pub bytes: &'a [u8],
+}
+
+/// Lengths only: payload never reaches a log.
+impl fmt::Debug for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (caplen, orig_len) = (self.bytes.len(), self.orig_len);
+        write!(f, "Packet({} if{} caplen {caplen} orig_len {orig_len})", self.timestamp, self.interface)
+    }
+}
+
+/// Where packets come from: a port, or one interface of a savefile.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Interface {
+    /// Link type of its packets.
+    pub link_type: LinkType,
+    /// Bytes kept of each packet, at most [`crate::limits::CAPLEN_MAX`]; 0 means no limit (as in an IDB).
+    pub snaplen: u32,
+    /// Name for people, such as `eth1`; may be empty.
+    pub name: String,
+}
+
+/// How far a packet could be followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// To the end of every header we know.
+    #[default]
+    Complete,
+    /// The captured bytes end inside a header (`caplen < orig_len`, or a frame that is too short).
+    Truncated,
+    /// A header contradicts itself: bad length, bad version, too many headers.
+    Malformed,
+    /// A link type, EtherType or IP protocol that Hindcap does not look into.
+    Unsupported,
+}
+
+/// Where an IP fragment belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fragment {
+    /// IP identification (16 bits for IPv4, 32 for IPv6).
+    pub id: u32,
+    /// Offset of the payload in the original datagram, bytes. 0 marks the first fragment, which has the ports.
+    pub offset: u32,
+    /// Whether more fragments follow.
+    pub more: bool,
+}
+
+/// One IP layer of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowLayer {
+    /// Addresses, ports and protocol, in the packet's direction.
+    pub tuple: FiveTuple,
+    /// Outermost VLAN identifier in force at this layer.
+    pub vlan: Option<u16>,
+    /// TCP flags (low 8 bits: FIN 0x01 SYN 0x02 RST 0x04 PSH 0x08 ACK 0x10), 0 for others.
+    pub tcp_flags: u8,
+    /// Set when the layer is an IP fragment.
+    pub fragment: Option<Fragment>,
+}
+
+/// What [`dissect`] found. Reuse one value: filling it allocates nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dissection {
+    /// Source and destination MAC of the outermost frame, where the link type has them.
+    pub macs: Option<(MacAddr, MacAddr)>,
+    /// VLAN identifiers of the outermost frame, outermost first.
+    pub vlans: Vec<u16, VLAN_TAGS_MAX>,
+    /// IP layers, outermost first. ARP gives one layer too: sender and target address with `proto` 0 (RFC 826).
+    pub layers: Vec<FlowLayer, FLOW_LAYERS_MAX>,
+    /// How far it went.
+    pub outcome: Outcome,
+}

@@ -1,0 +1,51 @@
+//! What an analyst asks for: a time range and conditions on packets. One type for the command line, the messages and
+//! the sensor; the meaning of each key is defined here and nowhere else.
+//!
+//! A packet matches when it lies in the time range and *one* of its IP layers (outer or inner) meets all address,
+//! port and protocol conditions together, and the frame meets the VLAN, MAC and filter conditions.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::{IpNet, MacAddr};
+use crate::time::TimeRange;
+
+/// One directed end of a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct End {
+    /// Address block.
+    pub net: Option<IpNet>,
+    /// Port.
+    pub port: Option<u16>,
+}
+
+/// A request for packets. An empty query (all fields default) means every packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Query {
+    /// Which instants, `[start, end)`.
+    pub time: TimeRange,
+    /// Hosts or networks in either direction, at most two: one must be an end of the packet, two name both ends.
+    pub nets: Vec<IpNet>,
+    /// Ports in either direction, at most two, as `nets`.
+    pub ports: Vec<u16>,
+    /// The sending end.
+    pub src: End,
+    /// The receiving end.
+    pub dst: End,
+    /// IP protocol number.
+    pub proto: Option<u8>,
+    /// A VLAN identifier anywhere in the tag stack.
+    pub vlan: Option<u16>,
+    /// A link-layer address at either end of the outermost frame.
+    pub mac: Option<MacAddr>,
+    /// Community ID v1 in text form, `1:` + base64.
+    pub community_id: Option<String>,
+    /// A pcap-filter expression (pcap-filter(7)), compiled by libpcap on the sensor for each link type.
+    pub filter: Option<String>,
+    /// Widen to the whole session: from the matching packets back to the SYN and forward to FIN, RST or idle time-out.
+    pub session: bool,
+}
