@@ -1,0 +1,37 @@
+# The only front door: `make help` lists every command. The work is done by scripts/, which also run by themselves.
+# On a fresh Debian or Ubuntu machine `make demo` and `make test` install what they need through `make setup`.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test demo bench fuzz-smoke clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / && ($$1 == "help" || !system("test -e scripts/" $$1)) \
+	    { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install system packages and Rust where missing (apt; root or sudo); does nothing when all is there
+	@scripts/setup
+
+build: setup ## build hindcapd and hindcap, optimised, into target/release
+	@scripts/build
+
+test: setup ## run every check and test: formatting, lints, shell scripts, unit and cross-process tests
+	@scripts/test
+
+clean: ## remove what the build made
+	@scripts/clean
+
+# Commands below exist as soon as their script does.
+ifneq ($(wildcard scripts/demo),)
+demo: setup ## record real traffic on a mirror port and fetch one session of it over MQTT
+	@scripts/demo
+endif
+
+ifneq ($(wildcard scripts/bench),)
+bench: setup ## measure Hindcap beside the recorders that are installed, in the same run
+	@scripts/bench
+endif
+
+ifneq ($(wildcard scripts/fuzz-smoke),)
+fuzz-smoke: setup ## fuzz every parser for half a minute
+	@scripts/fuzz-smoke
+endif
