@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod drops;
 pub mod flow;
 pub mod limits;
+pub mod message;
 pub mod net;
 pub mod packet;
 pub mod query;

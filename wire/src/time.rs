@@ -62,6 +62,42 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// What was known of the wall clock when something was stamped. The discriminant is what stands on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum ClockState {
+    /// Nothing is known, for example in an imported savefile.
+    #[default]
+    Unknown = 0,
+    /// The kernel says that its clock is not synchronised.
+    NotSynchronised = 1,
+    /// The kernel says that its clock is synchronised (NTP, PTP, GPS).
+    Synchronised = 2,
+}
+
+impl ClockState {
+    /// The state behind its number on the disk; unknown numbers are unknown states.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Self {
+        match number {
+            1 => Self::NotSynchronised,
+            2 => Self::Synchronised,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::NotSynchronised => "not synchronised",
+            Self::Synchronised => "synchronised",
+        }
+    }
+}
+
 /// Days since 1970-01-01 to (year, month 1..=12, day 1..=31), proleptic Gregorian
 /// (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 const fn civil_from_days(days: u64) -> (u64, u64, u64) {

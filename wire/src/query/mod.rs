@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::net::{IpNet, MacAddr};
 use crate::time::TimeRange;
 
+mod validate;
+
+pub use validate::QueryError;
+
 /// One directed end of a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -30,13 +34,13 @@ pub struct Query {
     pub time: TimeRange,
     /// Hosts or networks in either direction, at most two: one must be an end of the packet, two name both ends.
     pub nets: Vec<IpNet>,
-    /// Ports in either direction, at most two, as `nets`.
+    /// Ports in either direction, at most two, as `nets`. Only TCP, UDP and SCTP have ports.
     pub ports: Vec<u16>,
     /// The sending end.
     pub src: End,
     /// The receiving end.
     pub dst: End,
-    /// IP protocol number.
+    /// IP protocol number of the upper layer; 0 is ARP.
     pub proto: Option<u8>,
     /// A VLAN identifier anywhere in the tag stack.
     pub vlan: Option<u16>,

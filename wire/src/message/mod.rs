@@ -1,0 +1,3 @@
+//! What travels between sensor and SOC: types with serde, in postcard and JSON alike.
+
+pub mod answer;
