@@ -14,5 +14,6 @@ pub mod limits;
 pub mod message;
 pub mod net;
 pub mod packet;
+pub mod pcapng;
 pub mod query;
 pub mod time;

@@ -4,6 +4,16 @@
 /// Largest captured length of one packet, libpcap's `MAXIMUM_SNAPLEN` (pcap-int.h, 1.10).
 pub const CAPLEN_MAX: u32 = 262_144;
 
+/// Largest pcapng block: libpcap and Wireshark both refuse more, so nothing of ours may be larger and nothing larger is
+/// read.
+pub const PCAPNG_BLOCK_BYTES_MAX: u32 = 16 * 1024 * 1024;
+
+/// Interfaces that one savefile may describe; real ones have fewer than a hundred.
+pub const SAVEFILE_INTERFACES_MAX: usize = 4096;
+
+/// Bytes of an interface name that are kept; Linux names have at most 15, Windows ones about 60.
+pub const INTERFACE_NAME_BYTES_MAX: usize = 128;
+
 /// Flows noted per packet, outermost first. Real stacks seen in the corpus have at most four (GTP in VXLAN in GRE);
 /// deeper ones are kept and found by their outer layers.
 pub const FLOW_LAYERS_MAX: usize = 4;
@@ -38,3 +48,4 @@ pub const FILTER_BYTES_MAX: usize = 4096;
 const _: () = assert!(CHUNK_BYTES % PAGE_BYTES == 0);
 const _: () = assert!(SEGMENT_BYTES_MAX / PAGE_BYTES <= u16::MAX as u32);
 const _: () = assert!(CAPLEN_MAX < CHUNK_BYTES);
+const _: () = assert!(CAPLEN_MAX < PCAPNG_BLOCK_BYTES_MAX && CHUNK_BYTES < PCAPNG_BLOCK_BYTES_MAX);

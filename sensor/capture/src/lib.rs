@@ -1,0 +1,10 @@
+//! Where packets come from: a network interface through libpcap, or a savefile.
+//!
+//! A [`PacketSource`] hands packets to a [`PacketSink`] straight out of its own memory; nothing is copied or allocated
+//! per packet. A source never blocks longer than it was told, and a link that goes away is a fact to report, not an end.
+
+mod error;
+mod source;
+
+pub use error::CaptureError;
+pub use source::{PacketSink, PacketSource, Polled};
