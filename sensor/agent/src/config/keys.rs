@@ -1,0 +1,235 @@
+//! Every configuration key: name, default, unit and range, meaning. The reader, the messages and docs/CONFIG.md all
+//! come from this table.
+
+use std::time::Duration;
+
+use hindcap_wire::limits::{CAPLEN_MAX, CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+
+use crate::units::{Quota, Size, Span};
+
+/// One configuration key.
+#[derive(Debug)]
+pub struct Key {
+    /// `section.key`.
+    pub name: &'static str,
+    /// The value when the file does not name it; `None`: the file must.
+    pub default: Option<&'static str>,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+impl Key {
+    /// The part of the name before the dot.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(section, _)| section)
+    }
+}
+
+/// What a key takes, with its range.
+#[derive(Debug)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A name: letters, digits, `-`, `_` and `.`, at most 64 bytes; it becomes one level of an MQTT topic.
+    Name,
+    /// A path.
+    Path,
+    /// `true` or `false`.
+    Bool,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A number of bytes with its unit: from and to inclusive, a whole number of the third.
+    Size(u64, u64, u64),
+    /// Bytes with unit, at least this many, or a share of the file system.
+    Quota(u64),
+    /// A duration with its unit, milliseconds from and to inclusive.
+    Duration(u64, u64),
+}
+
+impl Kind {
+    /// What a value must look like, for messages and the reference.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Name => "a name of letters, digits, '-', '_' and '.', 1 to 64 bytes".to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::Bool => "true or false".to_owned(),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::Size(from, to, 1) => format!("a size from {} to {}", Size(*from), Size(*to)),
+            Self::Size(from, to, step) => {
+                format!("a size from {} to {}, a whole number of {}", Size(*from), Size(*to), Size(*step))
+            }
+            Self::Quota(from) => {
+                format!(
+                    "a size of at least {}, or 1% to {}% of the file system",
+                    Size(*from),
+                    Quota::PERCENT_MAX
+                )
+            }
+            Self::Duration(from, to) => format!("a duration from {} to {}", millis(*from), millis(*to)),
+        }
+    }
+
+    /// Accepts `text` or says what was expected. `quoted`: it stood in the file as a string.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub fn check(&self, text: &str, quoted: bool) -> Result<(), String> {
+        let fits = match self {
+            Self::Text => quoted,
+            Self::Path => quoted && !text.is_empty(),
+            Self::Name => quoted && is_name(text),
+            Self::Bool => !quoted && matches!(text, "true" | "false"),
+            Self::Choice(words) => quoted && words.contains(&text),
+            Self::Size(from, to, step) => {
+                text.parse().is_ok_and(|size: Size| (*from..=*to).contains(&size.0) && size.0 % step == 0)
+            }
+            Self::Quota(from) => match text.parse() {
+                Ok(Quota::Bytes(bytes)) => bytes >= *from,
+                Ok(Quota::Percent(_)) => true,
+                Err(_) => false,
+            },
+            Self::Duration(from, to) => {
+                text.parse().is_ok_and(|span: Span| (*from..=*to).contains(&span.millis()))
+            }
+        };
+        if fits { Ok(()) } else { Err(format!("expected {}, not {text:?}", self.expected())) }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+const fn millis(millis: u64) -> Span {
+    Span(Duration::from_millis(millis))
+}
+
+const MIB: u64 = 1024 * 1024;
+
+/// Smallest store: four segments of the smallest size.
+pub const STORE_BYTES_MIN: u64 = 4 * SEGMENT_BYTES_MIN as u64;
+
+/// All keys, in the order of the reference.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "sensor.id",
+        default: None,
+        kind: Kind::Name,
+        meaning: "name of this sensor in the fleet; one level of its MQTT topics",
+    },
+    Key {
+        name: "sensor.description",
+        default: Some(""),
+        kind: Kind::Text,
+        meaning: "free text for people, shown in the status",
+    },
+    Key {
+        name: "capture.interface",
+        default: None,
+        kind: Kind::Text,
+        meaning: "network interface of the tap port",
+    },
+    Key {
+        name: "capture.ring",
+        default: Some("8MiB"),
+        kind: Kind::Size(MIB, 1024 * MIB, 1),
+        meaning: "kernel receive ring; larger rides out longer stalls and costs memory",
+    },
+    Key {
+        name: "capture.snaplen",
+        default: Some("0B"),
+        kind: Kind::Size(0, CAPLEN_MAX as u64, 1),
+        meaning: "bytes kept of each packet; 0B keeps everything",
+    },
+    Key {
+        name: "capture.filter",
+        default: Some(""),
+        kind: Kind::Text,
+        meaning: "pcap-filter expression run in the kernel; packets that do not match are never seen",
+    },
+    Key {
+        name: "capture.promiscuous",
+        default: Some("true"),
+        kind: Kind::Bool,
+        meaning: "listen to frames addressed to others; a mirror port needs it",
+    },
+    Key {
+        name: "store.path",
+        default: Some("/var/lib/hindcap"),
+        kind: Kind::Path,
+        meaning: "directory of the store; made at the first start",
+    },
+    Key {
+        name: "store.size",
+        default: Some("25%"),
+        kind: Kind::Quota(STORE_BYTES_MIN),
+        meaning: "what the store may take, never exceeded; a change takes effect at the next start and keeps the newest segments",
+    },
+    Key {
+        name: "store.segment",
+        default: Some("64MiB"),
+        kind: Kind::Size(SEGMENT_BYTES_MIN as u64, SEGMENT_BYTES_MAX as u64, CHUNK_BYTES as u64),
+        meaning: "bytes of one segment; fixed when the store is made",
+    },
+    Key {
+        name: "store.flush_interval",
+        default: Some("5s"),
+        kind: Kind::Duration(100, 600_000),
+        meaning: "longest time a packet waits in memory before it is written and flushed: what a power cut may lose",
+    },
+    Key {
+        name: "mqtt.broker",
+        default: Some(""),
+        kind: Kind::Text,
+        meaning: "mqtt://host:port of the broker; empty: record only",
+    },
+    Key { name: "mqtt.username", default: Some(""), kind: Kind::Text, meaning: "user name at the broker" },
+    Key {
+        name: "mqtt.password_file",
+        default: Some(""),
+        kind: Kind::Text,
+        meaning: "file whose first line is the password at the broker",
+    },
+    Key {
+        name: "mqtt.unsigned",
+        default: Some("false"),
+        kind: Kind::Bool,
+        meaning: "development mode: obey requests without a signature. Signatures do not exist yet, so with false every request is refused",
+    },
+    Key {
+        name: "mqtt.status_interval",
+        default: Some("30s"),
+        kind: Kind::Duration(1_000, 3_600_000),
+        meaning: "how often the retained status is renewed",
+    },
+    Key {
+        name: "mqtt.spool",
+        default: Some("/var/lib/hindcap-spool"),
+        kind: Kind::Path,
+        meaning: "directory for results that wait for delivery",
+    },
+    Key {
+        name: "mqtt.result_max",
+        default: Some("256MiB"),
+        kind: Kind::Size(MIB, 64 * 1024 * MIB, 1),
+        meaning: "largest result of one request; a larger one ends as partial",
+    },
+    Key {
+        name: "clock.synchronised_marker",
+        default: Some("/run/systemd/timesync/synchronized"),
+        kind: Kind::Path,
+        meaning: "file that exists while the clock is synchronised; without its directory the state is unknown",
+    },
+    Key {
+        name: "log.level",
+        default: Some("info"),
+        kind: Kind::Choice(&["off", "error", "warn", "info", "debug"]),
+        meaning: "what goes to standard error",
+    },
+];

@@ -1,0 +1,70 @@
+//! Tests of the configuration: every key, its errors and the reference.
+
+use super::*;
+
+const MINIMAL: &str = "[sensor]\nid = \"branch-7\"\n[capture]\ninterface = \"eth1\"\n";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("hindcap.toml"))
+}
+
+fn message(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_minimal_file_gets_every_default() {
+    let config = parse(MINIMAL).unwrap();
+    assert_eq!((config.sensor_id.as_str(), config.interface.as_str()), ("branch-7", "eth1"));
+    assert_eq!((config.ring.0, config.snaplen.0, config.promiscuous), (8 << 20, 0, true));
+    assert_eq!((config.store_size, config.segment.0), (Quota::Percent(25), 64 << 20));
+    assert_eq!((config.flush_interval.millis(), config.unsigned), (5_000, false));
+    assert_eq!(config.log_level, log::LevelFilter::Info);
+}
+
+#[test]
+fn defaults_fit_their_own_keys() {
+    for key in KEYS {
+        let Some(default) = key.default else { continue };
+        let quoted = !matches!(key.kind, keys::Kind::Bool);
+        assert_eq!(key.kind.check(default, quoted), Ok(()), "{}", key.name);
+    }
+}
+
+#[test]
+fn errors_name_line_and_suggestion() {
+    let unknown = format!("{MINIMAL}[store]\nsiez = \"2GiB\"\n");
+    assert_eq!(message(&unknown), "hindcap.toml:6: unknown key store.siez; did you mean store.size?");
+    let section = format!("{MINIMAL}\n[captrue]\nx = 1\n");
+    assert_eq!(message(&section), "hindcap.toml:6: unknown section captrue; did you mean capture?");
+    let unit = format!("{MINIMAL}ring = 8\n");
+    assert_eq!(message(&unit), "hindcap.toml:5: capture.ring: expected a size from 1MiB to 1GiB, not \"8\"");
+    assert!(message(&format!("{MINIMAL}[store]\nsegment = \"4097KiB\"\n")).contains("whole number of 1MiB"));
+    assert!(message(&format!("{MINIMAL}ring = \"2GiB\"\n")).starts_with("hindcap.toml:5: capture.ring"));
+    assert!(message(&format!("{MINIMAL}promiscuous = \"true\"\n")).contains("expected true or false"));
+    assert!(message("[sensor\n").starts_with("hindcap.toml:1: "));
+    assert!(message("sensor = 3\n").contains("write [sensor]"));
+    assert!(message("[sensor]\nid = \"a/b\"\n").contains("sensor.id"));
+}
+
+#[test]
+fn what_has_no_default_must_be_there() {
+    assert_eq!(
+        message("[sensor]\nid = \"x\"\n"),
+        "hindcap.toml: capture.interface is missing and has no default"
+    );
+    assert!(matches!(Config::load(Path::new("/nonexistent/h.toml")), Err(ConfigError::Read { .. })));
+}
+
+#[test]
+fn the_reference_is_checked_in() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/CONFIG.md");
+    if std::env::var_os("HINDCAP_BLESS").is_some() {
+        fs::write(&path, reference()).unwrap();
+    }
+    let checked_in = fs::read_to_string(&path).unwrap();
+    assert!(
+        checked_in == reference(),
+        "docs/CONFIG.md differs from the table of keys; HINDCAP_BLESS=1 cargo test -p hindcapd rewrites it"
+    );
+}

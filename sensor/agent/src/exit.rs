@@ -1,0 +1,104 @@
+//! Exit codes, and the error that carries one.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+
+/// What a caller learns from the exit status; the same codes for every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Done.
+    Done = 0,
+    /// Nothing matched.
+    NothingMatched = 1,
+    /// Wrong usage, or an error.
+    Error = 2,
+    /// The time asked for is no longer, or was never, in the store.
+    OutOfRetention = 3,
+    /// Denied.
+    Denied = 4,
+    /// A result, but not all of it: damage, gaps, limits.
+    Partial = 5,
+    /// Time-out, or the other side is offline.
+    Offline = 6,
+}
+
+/// The paragraph of `--help`.
+pub const HELP: &str = "\
+Exit codes: 0 done, 1 nothing matched, 2 usage or error, 3 out of retention, 4 denied, 5 partial result (damaged input, \
+gaps, limits), 6 time-out or offline.";
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// An error on its way to a person: what was being done, why it failed, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    doing: Option<String>,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl Failure {
+    /// A failure with its own exit code.
+    pub fn new(code: Code, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code, doing: None, source: source.into() }
+    }
+
+    /// Says what was being done.
+    #[must_use]
+    pub fn doing(mut self, what: impl Into<String>) -> Self {
+        self.doing = Some(what.into());
+        self
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+    fn from(source: E) -> Self {
+        Self::new(Code::Error, source)
+    }
+}
+
+/// The whole chain, causes after colons; a cause that its parent already printed is not repeated.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.doing.as_ref().map_or_else(String::new, |what| format!("{what}: "));
+        text.push_str(&self.source.to_string());
+        let mut cause = self.source.source();
+        while let Some(error) = cause {
+            let message = error.to_string();
+            if !text.ends_with(&message) {
+                text.push_str(": ");
+                text.push_str(&message);
+            }
+            cause = error.source();
+        }
+        f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_is_printed_once() {
+        let io = std::io::Error::other("disk on fire");
+        let config = crate::config::ConfigError::Read { path: "a.toml".into(), source: io };
+        let failure = Failure::from(config).doing("check configuration");
+        assert_eq!(failure.to_string(), "check configuration: read a.toml: disk on fire");
+        assert_eq!(failure.code, Code::Error);
+    }
+
+    #[test]
+    fn help_names_every_code() {
+        for code in 0..=Code::Offline as u8 {
+            assert!(HELP.contains(&format!("{code} ")), "{code}");
+        }
+    }
+}
