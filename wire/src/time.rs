@@ -77,13 +77,20 @@ pub enum ClockState {
 }
 
 impl ClockState {
-    /// The state behind its number on the disk; unknown numbers are unknown states.
+    /// Its number on the disk.
     #[must_use]
-    pub const fn from_number(number: u16) -> Self {
-        match number {
-            1 => Self::NotSynchronised,
-            2 => Self::Synchronised,
-            _ => Self::Unknown,
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The state with this number.
+    #[must_use]
+    pub const fn from_code(code: u16) -> Option<Self> {
+        match code {
+            0 => Some(Self::Unknown),
+            1 => Some(Self::NotSynchronised),
+            2 => Some(Self::Synchronised),
+            _ => None,
         }
     }
 
