@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod community_id;
 pub mod drops;
 pub mod flow;
 pub mod limits;

@@ -24,6 +24,10 @@ pub const VLAN_TAGS_MAX: usize = 4;
 /// Headers walked in one packet before it is called malformed: bounds the work on a hostile packet.
 pub const HEADERS_MAX: usize = 48;
 
+/// Age up to which a first fragment completes later ones, nanoseconds: what hosts wait for the rest of a datagram
+/// (Linux `ipfrag_time`, 30 s).
+pub const FRAGMENT_AGE_NANOS_MAX: u64 = 30_000_000_000;
+
 /// Unit of the index and of every read: one flash page of common cards (docs/DESIGN.md, "Pages").
 pub const PAGE_BYTES: u32 = 16 * 1024;
 

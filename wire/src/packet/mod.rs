@@ -3,6 +3,23 @@
 //! Nothing is copied and nothing is allocated: [`dissect`] fills a [`Dissection`] that the caller keeps and reuses.
 //! A packet that cannot be followed to its end is still noted as far as it was understood, so that it stays
 //! retrievable by time and by its outer layers.
+//!
+//! How it goes: each protocol has one file with one `step` function. It checks the length of its header once, reads it
+//! through a fixed-size array (so no accessor can panic), notes what it found and names the next step. The loop in
+//! `walk.rs` runs the steps, at most [`HEADERS_MAX`](crate::limits::HEADERS_MAX) of them.
+//!
+//! What is no flow layer: the packets quoted inside ICMP errors, which never travelled themselves.
+
+mod arp;
+mod ethernet;
+pub mod fragments;
+mod ipv4;
+mod ipv6;
+mod llc;
+mod tcp;
+mod udp;
+mod vlan;
+mod walk;
 
 use alloc::string::String;
 use core::fmt;
@@ -128,3 +145,31 @@ pub struct Dissection {
     /// How far it went.
     pub outcome: Outcome,
 }
+
+impl Dissection {
+    /// An empty one, to be reused for every packet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { macs: None, vlans: Vec::new(), layers: Vec::new(), outcome: Outcome::Complete }
+    }
+
+    /// Forgets the packet before; touches lengths only.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.macs = None;
+        self.vlans.clear();
+        self.layers.clear();
+        self.outcome = Outcome::Complete;
+    }
+}
+
+/// Dissects one packet into `out`, whatever `out` held before.
+///
+/// `bytes` are the captured bytes, `orig_len` the length on the wire. Neither allocates nor panics.
+pub fn dissect(link_type: LinkType, bytes: &[u8], orig_len: u32, out: &mut Dissection) {
+    out.clear();
+    walk::run(link_type, bytes, orig_len, out);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! TCP, RFC 9293: ports and flags.
+
+use core::ops::ControlFlow;
+
+use super::Outcome;
+use super::walk::{Next, Walk};
+
+/// Shortest header, bytes.
+const HEADER_MIN: usize = 20;
+
+#[inline]
+pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
+    walk.ports();
+    let Some(&[_, _, _, _, _, _, _, _, _, _, _, _, offset, flags]) = walk.rest.first_chunk() else {
+        return ControlFlow::Break(walk.ends_early());
+    };
+    if let Some(layer) = walk.current() {
+        layer.tcp_flags = flags;
+    }
+    let header_len = usize::from(offset >> 4) * 4;
+    if header_len < HEADER_MIN {
+        return ControlFlow::Break(Outcome::Malformed);
+    }
+    walk.skip(header_len)?;
+    ControlFlow::Break(Outcome::Complete)
+}
