@@ -44,6 +44,10 @@ pub const SEGMENT_BYTES_DEFAULT: u32 = 64 * CHUNK_BYTES;
 /// Interfaces (pcapng IDBs) in one segment; an import of many savefiles shares equal ones.
 pub const INTERFACES_MAX: usize = 64;
 
+/// Bytes of an interface's name that are kept: Linux allows 15; a savefile's description may be longer. With
+/// [`INTERFACES_MAX`] it keeps the summary inside one page.
+pub const INTERFACE_NAME_BYTES_MAX: usize = 64;
+
 /// Hosts, networks and ports that one query may name.
 pub const QUERY_ENDS_MAX: usize = 2;
 /// Length of a pcap-filter expression in a query, bytes.
