@@ -16,6 +16,8 @@ pub mod limits;
 pub mod message;
 pub mod net;
 pub mod packet;
+pub mod pcap;
 pub mod pcapng;
 pub mod query;
+pub mod savefile;
 pub mod time;
