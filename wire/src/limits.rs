@@ -11,9 +11,6 @@ pub const PCAPNG_BLOCK_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// Interfaces that one savefile may describe; real ones have fewer than a hundred.
 pub const SAVEFILE_INTERFACES_MAX: usize = 4096;
 
-/// Bytes of an interface name that are kept; Linux names have at most 15, Windows ones about 60.
-pub const INTERFACE_NAME_BYTES_MAX: usize = 128;
-
 /// Flows noted per packet, outermost first. Real stacks seen in the corpus have at most four (GTP in VXLAN in GRE);
 /// deeper ones are kept and found by their outer layers.
 pub const FLOW_LAYERS_MAX: usize = 4;

@@ -119,38 +119,6 @@ const fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + if month <= 2 { 1 } else { 0 }, month, day)
 }
 
-/// Whether the wall clock could be trusted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClockState {
-    /// Nobody could tell, or the times come from a savefile.
-    #[default]
-    Unknown,
-    /// The kernel's clock was not synchronised (`STA_UNSYNC`).
-    NotSynchronised,
-    /// The kernel's clock was synchronised.
-    Synchronised,
-}
-
-impl ClockState {
-    /// Its number on the disk.
-    #[must_use]
-    pub const fn code(self) -> u16 {
-        self as u16
-    }
-
-    /// The state with this number.
-    #[must_use]
-    pub const fn from_code(code: u16) -> Option<Self> {
-        match code {
-            0 => Some(Self::Unknown),
-            1 => Some(Self::NotSynchronised),
-            2 => Some(Self::Synchronised),
-            _ => None,
-        }
-    }
-}
-
 /// A half-open interval `[start, end)`; empty when `end <= start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TimeRange {
