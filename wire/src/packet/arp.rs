@@ -4,7 +4,8 @@ use core::ops::ControlFlow;
 
 use super::Outcome;
 use super::ipv4::mapped;
-use super::walk::{Next, Walk};
+use super::step::Next;
+use super::walk::Walk;
 
 /// EtherType of the addresses asked about.
 const PROTOCOL_IPV4: [u8; 2] = [0x08, 0x00];

@@ -2,7 +2,8 @@
 
 use core::ops::ControlFlow;
 
-use super::walk::{Next, Step, Walk, ethertype};
+use super::step::{Next, Step, ethertype};
+use super::walk::Walk;
 use crate::net::MacAddr;
 
 /// Largest value that is a length (IEEE 802.3); types start at 0x0600.

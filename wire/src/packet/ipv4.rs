@@ -2,7 +2,8 @@
 
 use core::ops::ControlFlow;
 
-use super::walk::{Next, Walk, ip_protocol};
+use super::step::{Next, ip_protocol};
+use super::walk::Walk;
 use super::{Fragment, Outcome};
 use crate::flow::AddrBytes;
 
@@ -84,4 +85,10 @@ pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
         None => {}
     }
     ip_protocol(header.protocol())
+}
+
+/// Whether bytes whose protocol is not named can be an IPv4 packet: version and lengths agree.
+pub(super) fn plausible(bytes: &[u8]) -> bool {
+    let header = bytes.first_chunk().map(Header);
+    header.is_none_or(|header| header.header_len() >= 20 && header.total_len() >= header.header_len())
 }

@@ -2,14 +2,14 @@
 
 use core::ops::ControlFlow;
 
-use super::walk::{Next, Step, Walk, ip_protocol};
+use super::step::{Next, Step, ip_protocol};
+use super::walk::Walk;
 use super::{Fragment, Outcome};
 use crate::flow::AddrBytes;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
 const NO_NEXT_HEADER: u8 = 59;
 const DESTINATION_OPTIONS: u8 = 60;
 
@@ -64,7 +64,6 @@ pub(super) fn next_step(walk: &mut Walk<'_, '_>, next_header: u8) -> Next {
     }
     match next_header {
         HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => extension(walk, 8),
-        AUTHENTICATION => authentication(walk),
         FRAGMENT => fragment(walk),
         NO_NEXT_HEADER => ControlFlow::Break(Outcome::Complete),
         _ => ip_protocol(next_header),
@@ -75,7 +74,7 @@ pub(super) fn next_step(walk: &mut Walk<'_, '_>, next_header: u8) -> Next {
 fn extension(walk: &mut Walk<'_, '_>, unit: usize) -> Next {
     let &[next_header, len, _, _, _, _, _, _] = walk.take()?;
     walk.skip(usize::from(len) * unit)?;
-    ControlFlow::Continue(Step::Ipv6Next(next_header))
+    ControlFlow::Continue(Step::NextHeader(next_header))
 }
 
 /// Steps over an authentication header: its length counts words of four bytes, less two.
@@ -89,7 +88,7 @@ fn fragment(walk: &mut Walk<'_, '_>) -> Next {
     let (offset, more) = (u32::from(offset_and_more & 0xfff8), offset_and_more & 1 != 0);
     // Neither offset nor more: an atomic fragment (RFC 6946) is a whole datagram.
     if offset == 0 && !more {
-        return ControlFlow::Continue(Step::Ipv6Next(next_header));
+        return ControlFlow::Continue(Step::NextHeader(next_header));
     }
     if let Some(layer) = walk.current() {
         layer.fragment = Some(Fragment { id: u32::from_be_bytes([i0, i1, i2, i3]), offset, more });
@@ -99,5 +98,5 @@ fn fragment(walk: &mut Walk<'_, '_>) -> Next {
         return ControlFlow::Break(Outcome::Complete);
     }
     walk.continues_elsewhere();
-    ControlFlow::Continue(Step::Ipv6Next(next_header))
+    ControlFlow::Continue(Step::NextHeader(next_header))
 }

@@ -3,7 +3,8 @@
 use core::ops::ControlFlow;
 
 use super::Outcome;
-use super::walk::{Next, Step, Walk, ethertype};
+use super::step::{Next, Step, ethertype};
+use super::walk::Walk;
 
 /// Service access points: SNAP extension, and IP itself.
 const SAP_SNAP: u8 = 0xaa;

@@ -11,14 +11,31 @@
 //! What is no flow layer: the packets quoted inside ICMP errors, which never travelled themselves.
 
 mod arp;
+mod cooked;
+mod erspan;
 mod ethernet;
 pub mod fragments;
+mod geneve;
+mod gre;
+mod gtp;
+mod icmp;
+mod ieee80211;
 mod ipv4;
 mod ipv6;
 mod llc;
+mod loopback;
+mod mpls;
+mod ppp;
+mod pppoe;
+mod radiotap;
+mod sctp;
+mod shim;
+mod step;
 mod tcp;
+mod teredo;
 mod udp;
 mod vlan;
+mod vxlan;
 mod walk;
 
 use alloc::string::String;
@@ -45,8 +62,16 @@ impl LinkType {
     pub const PPP: Self = Self(9);
     /// PPP with Cisco HDLC or RFC 1662 framing.
     pub const PPP_HDLC: Self = Self(50);
+    /// Raw IP on the BSDs, as some savefiles still number it.
+    pub const RAW_BSD: Self = Self(12);
+    /// Raw IP on OpenBSD.
+    pub const RAW_OPENBSD: Self = Self(14);
+    /// PPP over Ethernet, from the PPPoE header on.
+    pub const PPP_ETHER: Self = Self(51);
     /// Raw IP, version in the first nibble.
     pub const RAW: Self = Self(101);
+    /// Cisco HDLC.
+    pub const C_HDLC: Self = Self(104);
     /// 802.11 without radio header.
     pub const IEEE802_11: Self = Self(105);
     /// OpenBSD loopback: a big-endian address family before the IP header.
@@ -105,7 +130,7 @@ pub enum Outcome {
     Truncated,
     /// A header contradicts itself: bad length, bad version, too many headers.
     Malformed,
-    /// A link type, EtherType or IP protocol that Hindcap does not look into.
+    /// A link type, EtherType or IP protocol that Hindcap does not look into, or more IP layers than are noted.
     Unsupported,
 }
 
@@ -125,18 +150,20 @@ pub struct Fragment {
 pub struct FlowLayer {
     /// Addresses, ports and protocol, in the packet's direction.
     pub tuple: FiveTuple,
-    /// Outermost VLAN identifier in force at this layer.
+    /// Outermost VLAN identifier in force at this layer: of the frame it lies in, so tags around a tunnelled frame do
+    /// not count for what is inside. A priority tag (identifier 0) is no VLAN.
     pub vlan: Option<u16>,
     /// TCP flags (low 8 bits: FIN 0x01 SYN 0x02 RST 0x04 PSH 0x08 ACK 0x10), 0 for others.
     pub tcp_flags: u8,
-    /// Set when the layer is an IP fragment.
+    /// Set when the layer is an IP fragment; not for atomic fragments (RFC 6946), which are whole datagrams.
     pub fragment: Option<Fragment>,
 }
 
 /// What [`dissect`] found. Reuse one value: filling it allocates nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dissection {
-    /// Source and destination MAC of the outermost frame, where the link type has them.
+    /// Source and destination MAC of the outermost frame, where the link type has them. Cooked captures have the
+    /// source only; the destination is then all zeros.
     pub macs: Option<(MacAddr, MacAddr)>,
     /// VLAN identifiers of the outermost frame, outermost first.
     pub vlans: Vec<u16, VLAN_TAGS_MAX>,

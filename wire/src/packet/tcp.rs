@@ -3,7 +3,8 @@
 use core::ops::ControlFlow;
 
 use super::Outcome;
-use super::walk::{Next, Walk};
+use super::step::Next;
+use super::walk::Walk;
 
 /// Shortest header, bytes.
 const HEADER_MIN: usize = 20;

@@ -1,7 +1,8 @@
 //! VLAN tags, IEEE 802.1Q and 802.1ad (QinQ), any depth: two bytes of tag control, two bytes of the next type.
 
 use super::ethernet::type_or_length;
-use super::walk::{Next, Walk};
+use super::step::Next;
+use super::walk::Walk;
 
 /// The VLAN identifier within the tag control information.
 const VID_MASK: u16 = 0x0fff;

@@ -2,28 +2,10 @@
 
 use core::ops::ControlFlow;
 
+use super::step;
 use super::{Dissection, FlowLayer, Fragment, LinkType, Outcome};
-use super::{arp, ethernet, ipv4, ipv6, llc, tcp, udp, vlan};
-use crate::flow::{AddrBytes, FiveTuple, proto};
+use crate::flow::{AddrBytes, FiveTuple};
 use crate::limits::HEADERS_MAX;
-
-/// The header that comes next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Ethernet,
-    Vlan,
-    Llc,
-    Arp,
-    Ipv4,
-    Ipv6,
-    /// What an IPv6 header or extension header announced.
-    Ipv6Next(u8),
-    Tcp,
-    Udp,
-}
-
-/// What a step answers: the next one, or how the walk ended.
-pub(super) type Next = ControlFlow<Outcome, Step>;
 
 /// Where the walk stands in the packet.
 pub(super) struct Walk<'a, 'd> {
@@ -58,37 +40,14 @@ pub(super) fn run(link_type: LinkType, bytes: &[u8], orig_len: u32, out: &mut Di
 impl<'a> Walk<'a, '_> {
     #[inline]
     fn last_outcome(&mut self, link_type: LinkType) -> Outcome {
-        let mut next = self.first(link_type);
+        let mut next = step::first(self, link_type);
         for _ in 0..HEADERS_MAX {
             next = match next {
                 ControlFlow::Break(outcome) => return outcome,
-                ControlFlow::Continue(step) => self.step(step),
+                ControlFlow::Continue(step) => step::run(self, step),
             };
         }
         if let ControlFlow::Break(outcome) = next { outcome } else { Outcome::Malformed }
-    }
-
-    #[inline]
-    fn first(&mut self, link_type: LinkType) -> Next {
-        match link_type {
-            LinkType::ETHERNET => ethernet::outermost(self),
-            _ => ControlFlow::Break(Outcome::Unsupported),
-        }
-    }
-
-    #[inline]
-    fn step(&mut self, step: Step) -> Next {
-        match step {
-            Step::Ethernet => ethernet::step(self),
-            Step::Vlan => vlan::step(self),
-            Step::Llc => llc::step(self),
-            Step::Arp => arp::step(self),
-            Step::Ipv4 => ipv4::step(self),
-            Step::Ipv6 => ipv6::step(self),
-            Step::Ipv6Next(next_header) => ipv6::next_step(self, next_header),
-            Step::Tcp => tcp::step(self),
-            Step::Udp => udp::step(self),
-        }
     }
 
     /// Takes a header of `N` bytes.
@@ -180,27 +139,4 @@ impl<'a> Walk<'a, '_> {
             layer.tuple.dst_port = u16::from_be_bytes([c, d]);
         }
     }
-}
-
-/// The step for an EtherType.
-#[inline]
-pub(super) fn ethertype(ethertype: u16) -> Next {
-    ControlFlow::Continue(match ethertype {
-        0x0800 => Step::Ipv4,
-        0x86dd => Step::Ipv6,
-        0x8100 | 0x88a8 | 0x9100 => Step::Vlan,
-        0x0806 | 0x8035 => Step::Arp,
-        0x6558 => Step::Ethernet,
-        _ => return ControlFlow::Break(Outcome::Unsupported),
-    })
-}
-
-/// The step for an IP protocol that needs no knowledge of the IP version.
-#[inline]
-pub(super) fn ip_protocol(protocol: u8) -> Next {
-    ControlFlow::Continue(match protocol {
-        proto::TCP => Step::Tcp,
-        proto::UDP => Step::Udp,
-        _ => return ControlFlow::Break(Outcome::Unsupported),
-    })
 }
