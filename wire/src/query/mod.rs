@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::net::{IpNet, MacAddr};
 use crate::time::TimeRange;
 
+mod matcher;
 mod validate;
 
+pub use matcher::Matcher;
 pub use validate::QueryError;
 
 /// One directed end of a query.

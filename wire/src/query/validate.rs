@@ -3,19 +3,14 @@
 use alloc::string::String;
 use core::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::Query;
+use crate::community_id::CommunityId;
 use crate::flow::proto;
 use crate::limits::{FILTER_BYTES_MAX, QUERY_ENDS_MAX};
 use crate::time::TimeRange;
 
 /// Largest VLAN identifier in 12 bits.
 const VLAN_MAX: u16 = 0x0fff;
-
-/// Bytes of a Community ID digest (SHA-1).
-pub(super) const DIGEST_BYTES: usize = 20;
 
 /// A query that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,12 +111,9 @@ impl Query {
     }
 }
 
-/// The digest in `1:<base64>`.
-pub(super) fn parse_community_id(text: &str) -> Result<[u8; DIGEST_BYTES], QueryError> {
-    let digest = text.strip_prefix("1:").and_then(|digits| STANDARD.decode(digits).ok());
-    digest
-        .and_then(|digest| digest.try_into().ok())
-        .ok_or_else(|| QueryError::BadCommunityId(String::from(text)))
+/// The Community ID in `1:<base64>`.
+pub(super) fn parse_community_id(text: &str) -> Result<CommunityId, QueryError> {
+    text.parse().map_err(|_| QueryError::BadCommunityId(String::from(text)))
 }
 
 fn check_filter(filter: &str) -> Result<(), QueryError> {
