@@ -5,6 +5,7 @@
 
 mod check;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod exit;
 pub mod logger;

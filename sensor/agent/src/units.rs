@@ -142,19 +142,6 @@ impl fmt::Display for Quota {
     }
 }
 
-/// `bytes` for a person, one decimal: `3.4 KiB`.
-#[must_use]
-pub fn human_bytes(bytes: u64) -> String {
-    let unit = SIZE_UNITS[..4].iter().find(|(_, factor)| bytes >= *factor);
-    match unit {
-        Some((name, factor)) => {
-            let tenths = (u128::from(bytes) * 10 + u128::from(*factor) / 2) / u128::from(*factor);
-            format!("{}.{} {name}", tenths / 10, tenths % 10)
-        }
-        None => format!("{bytes} B"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,14 +170,6 @@ mod tests {
         assert_eq!("2GiB".parse::<Quota>().unwrap().bytes(0), 2 << 30);
         for text in ["0%", "96%", "%", "25", "-5%"] {
             assert!(text.parse::<Quota>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn people_read_one_decimal() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (3_482, "3.4 KiB"), (u64::MAX, "16777216.0 TiB")]
-        {
-            assert_eq!(human_bytes(bytes), text);
         }
     }
 }

@@ -131,9 +131,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "capture.interface",
-        default: None,
+        default: Some(""),
         kind: Kind::Text,
-        meaning: "network interface of the tap port",
+        meaning: "network interface of the tap port; empty: capture nothing, only serve what the store holds",
     },
     Key {
         name: "capture.ring",

@@ -49,10 +49,7 @@ fn errors_name_line_and_suggestion() {
 
 #[test]
 fn what_has_no_default_must_be_there() {
-    assert_eq!(
-        message("[sensor]\nid = \"x\"\n"),
-        "hindcap.toml: capture.interface is missing and has no default"
-    );
+    assert_eq!(message("[capture]\n"), "hindcap.toml: sensor.id is missing and has no default");
     assert!(matches!(Config::load(Path::new("/nonexistent/h.toml")), Err(ConfigError::Read { .. })));
 }
 
