@@ -1,9 +1,11 @@
 //! Packets that were lost, counted by cause. A *drop* is never a *skip* (left out by policy) nor a *truncation*.
 
-use serde::{Deserialize, Serialize};
+use alloc::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why packets were lost. The discriminant is the position in [`DropCounts`] and on the disk: append only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum DropCause {
@@ -48,9 +50,8 @@ impl DropCause {
     }
 }
 
-/// Drops by cause, packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// Drops by cause, packets. In JSON an object by the names of the causes, in postcard the counts in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DropCounts(pub [u64; DropCause::COUNT]);
 
 impl DropCounts {
@@ -85,6 +86,28 @@ impl DropCounts {
     }
 }
 
+impl Serialize for DropCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_map(DropCause::ALL.iter().map(|cause| (cause.name(), self.get(*cause))))
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for DropCounts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u64; DropCause::COUNT]>::deserialize(deserializer).map(Self);
+        }
+        let named = BTreeMap::<DropCause, u64>::deserialize(deserializer)?;
+        let mut counts = Self::default();
+        named.into_iter().for_each(|(cause, packets)| counts.add(cause, packets));
+        Ok(counts)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +120,17 @@ mod tests {
             assert_eq!((counts.0[position], counts.total()), (3, 3), "{}", cause.name());
             assert_eq!(counts.plus(&counts).since(&counts), counts);
         }
+    }
+    #[test]
+    fn json_names_the_causes() {
+        let counts = DropCounts([1, 2, 3, 4, 5, 6]);
+        let json = serde_json::to_string(&counts).unwrap();
+        assert!(
+            json.starts_with(r#"{"ring_full":1,"interface":2,"#) && json.ends_with(r#""link_down":6}"#),
+            "{json}"
+        );
+        assert_eq!(serde_json::from_str::<DropCounts>(&json).unwrap(), counts);
+        assert_eq!(serde_json::from_str::<DropCounts>(r#"{"interface":9}"#).unwrap().total(), 9);
+        assert_eq!(postcard::to_allocvec(&counts).unwrap(), [1, 2, 3, 4, 5, 6]);
     }
 }

@@ -21,3 +21,4 @@ pub mod pcapng;
 pub mod query;
 pub mod savefile;
 pub mod time;
+pub mod time_text;

@@ -54,3 +54,32 @@ const _: () = assert!(CHUNK_BYTES % PAGE_BYTES == 0);
 const _: () = assert!(SEGMENT_BYTES_MAX / PAGE_BYTES <= u16::MAX as u32);
 const _: () = assert!(CAPLEN_MAX < CHUNK_BYTES);
 const _: () = assert!(CAPLEN_MAX < PCAPNG_BLOCK_BYTES_MAX && CHUNK_BYTES < PCAPNG_BLOCK_BYTES_MAX);
+
+/// Largest request as it arrives, envelope included: 128 KiB is what AWS IoT carries and thousands of times what a
+/// query needs.
+pub const REQUEST_BYTES_MAX: usize = 128 * 1024;
+/// Largest reply, status, event or chunk as it is sent.
+pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of a result in one chunk: 64 KiB is 88 KiB as base64 in JSON, below every broker's packet limit.
+pub const RESULT_CHUNK_BYTES: u32 = 64 * 1024;
+/// Largest result that is sent in chunks; with whole chunks this is 65,536 of them.
+pub const RESULT_BYTES_MAX: u64 = RESULT_CHUNK_BYTES as u64 * 65_536;
+/// Chunks of one result in flight. 16 (1 MiB) fill 10 MB/s at 100 ms and bound the memory on both sides.
+pub const RESULT_WINDOW_MAX: u16 = 16;
+/// Chunks that an acknowledgement can name past the first that is missing; several windows, so that a receiver may
+/// report everything it has after a resend.
+pub const ACK_BITMAP_BYTES_MAX: usize = 64;
+/// Sensor identifiers are one topic level.
+pub const SENSOR_ID_BYTES_MAX: usize = 64;
+/// Free text in a request (reason, case), bytes each.
+pub const REQUEST_TEXT_BYTES_MAX: usize = 1024;
+/// Sessions that one search gives.
+pub const SEARCH_SESSIONS_MAX: u32 = 2_000;
+/// Sessions in one reply, so that a page stays below [`MESSAGE_BYTES_MAX`] in JSON (about 330 bytes a row).
+pub const SEARCH_PAGE_SESSIONS: usize = 150;
+/// Longest time from issue to expiry of a request: a site that is offline for a week still gets it.
+pub const REQUEST_LIFE_SECS_MAX: u64 = 7 * 86_400;
+
+const _: () = assert!(RESULT_CHUNK_BYTES as usize * 4 / 3 + 1024 < 96 * 1024);
+const _: () = assert!(RESULT_WINDOW_MAX as usize * 4 <= ACK_BITMAP_BYTES_MAX * 8);
+const _: () = assert!(SEARCH_PAGE_SESSIONS * 400 < MESSAGE_BYTES_MAX / 2);

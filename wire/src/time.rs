@@ -1,6 +1,6 @@
 //! Time on the wire and on the disk: UTC, nanoseconds since 1970-01-01, ranges half-open.
 //!
-//! This module does no calendar arithmetic beyond what a printed timestamp needs; zones belong to the SOC side.
+//! Text and serde forms of an instant are in [`crate::time_text`].
 
 use core::fmt;
 
@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 pub const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// An instant: UTC nanoseconds since 1970-01-01T00:00:00Z, good until the year 2554.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
@@ -121,6 +120,7 @@ const fn civil_from_days(days: u64) -> (u64, u64, u64) {
 
 /// A half-open interval `[start, end)`; empty when `end <= start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TimeRange {
     /// First instant inside.
     pub start: Timestamp,

@@ -1,3 +1,35 @@
-//! What travels between sensor and SOC: types with serde, in postcard and JSON alike.
+//! What travels between sensor and SOC over MQTT 5: topics, requests, replies, results, states.
+//!
+//! Every document is one serde type in two encodings, [`Encoding::Postcard`] and [`Encoding::Json`], chosen by the MQTT 5
+//! content type; an answer uses the encoding of its request. Every document starts with its schema version, [`SCHEMA`];
+//! a changed type is a new version, old ones stay readable and have golden files (`wire/tests/golden/`).
+//!
+//! Bounds are in [`crate::limits`]. Nothing here reads a clock, a random number or a network.
 
+pub mod ack;
 pub mod answer;
+pub mod blob;
+pub mod codec;
+pub mod reply;
+pub mod request;
+pub mod status;
+pub mod topic;
+pub mod ulid;
+
+pub use ack::{Ack, ChunkSet};
+pub use blob::{Blob, Inner, Sha256};
+pub use codec::{Encoding, MessageError, RequestError, decode, decode_envelope, decode_request, encode};
+pub use reply::{
+    Accepted, Chunk, Done, Manifest, Outcome, Progress, Reason, Rejected, Reply, ReplyBody, SessionsPage,
+};
+pub use request::{
+    Cancel, Envelope, EstimateOf, Extract, Format, Limits, Operation, Request, Search, Signature,
+};
+pub use status::{
+    Alarm, CaptureStatus, ClockStatus, JobStatus, MachineStatus, MqttSession, State, Status, StoreStatus,
+};
+pub use topic::{Channel, SensorId};
+pub use ulid::Ulid;
+
+/// Version of the documents in this module.
+pub const SCHEMA: u16 = 1;

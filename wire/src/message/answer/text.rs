@@ -387,7 +387,10 @@ mod tests {
             ..Answer::default()
         };
         let json = serde_json::to_string(&answer).unwrap();
-        assert!(json.contains(r#""why_empty":{"pruned":{"oldest":9}}"#), "{json}");
+        assert!(
+            json.contains(r#""why_empty":{"pruned":{"oldest":"1970-01-01T00:00:00.000000009Z"}}"#),
+            "{json}"
+        );
         assert_eq!(serde_json::from_str::<Answer>(&json).unwrap(), answer);
         let bytes = postcard::to_allocvec(&answer).unwrap();
         assert_eq!(postcard::from_bytes::<Answer>(&bytes).unwrap(), answer);

@@ -1,0 +1,127 @@
+//! What the uplink asks of the sensor: the agent implements [`Handler`], tests have their own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hindcap_wire::message::answer::{Answer, Estimate, Sessions};
+use hindcap_wire::message::{Extract, Progress, Request, Search, Status};
+use hindcap_wire::packet::LinkType;
+use hindcap_wire::query::Query;
+use hindcap_wire::time::Timestamp;
+
+use crate::spool::Spool;
+
+/// The sensor behind the uplink. Jobs run one at a time on the uplink's worker thread; `status` and `check` are called
+/// on its engine thread and must be quick. None of them may touch the capture thread.
+pub trait Handler: Send + Sync + 'static {
+    /// How the sensor does. The uplink fills in `sensor`, `sent`, `mqtt_session`, `unsigned_requests` and `jobs`.
+    fn status(&self) -> Status;
+
+    /// Whether `query` can be answered at all, before the request is accepted; the words go to the requester.
+    ///
+    /// # Errors
+    /// What cannot be meant. The query's own [`Query::validate`] has passed.
+    fn check(&self, query: &Query) -> Result<(), String> {
+        let _ = query;
+        Ok(())
+    }
+
+    /// Writes the savefile of `extract` into `job.spool`, in `extract.format`, within `extract.limits`.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn extract(&self, request: &Request, extract: &Extract, job: &mut Job) -> Result<Extracted, JobError>;
+
+    /// Sessions, newest first, at most `search.limit`.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn search(&self, request: &Request, search: &Search, job: &mut Job) -> Result<Sessions, JobError>;
+
+    /// What an extraction would read and give.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn estimate(&self, request: &Request, query: &Query, job: &mut Job) -> Result<Estimate, JobError>;
+}
+
+/// What an extraction gave; its bytes are in the spool.
+#[derive(Clone, Debug, Default)]
+pub struct Extracted {
+    /// What it covers; `packets` is the number in the savefile.
+    pub answer: Answer,
+    /// Link types in the savefile.
+    pub link_types: Vec<LinkType>,
+}
+
+/// What a job works with.
+pub struct Job {
+    /// Where its result goes.
+    pub spool: Spool,
+    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) report: Box<dyn FnMut(Progress) + Send>,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("spool", &self.spool).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// Tells how far the job is; as often as you like, a reply is sent every few seconds.
+    pub fn progress(&mut self, progress: Progress) {
+        (self.report)(progress);
+    }
+
+    /// Whether the job is to end with [`JobError::Cancelled`]: by request, expiry or shutdown. Look often.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// The flag behind [`Job::is_cancelled`], for code that takes one.
+    #[must_use]
+    pub fn cancelled(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.cancelled)
+    }
+}
+
+/// Why a job has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobError {
+    /// Everything asked for has been pruned; the oldest packet still there.
+    Gone {
+        /// The oldest packet still there.
+        oldest: Option<Timestamp>,
+    },
+    /// The query turned out to be impossible, for example its filter.
+    Invalid(String),
+    /// [`Job::is_cancelled`] said so.
+    Cancelled,
+    /// Anything else.
+    Failed(String),
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone { oldest: Some(oldest) } => {
+                write!(f, "pruned: the oldest packet still there is of {oldest}")
+            }
+            Self::Gone { oldest: None } => f.write_str("pruned: nothing is left of that time"),
+            Self::Invalid(detail) | Self::Failed(detail) => f.write_str(detail),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}
+
+impl std::error::Error for JobError {}
+
+impl From<std::io::Error> for JobError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
