@@ -4,6 +4,23 @@
 //! The writer and the readers share nothing but the volume: a reader finds the open segment by its commit blocks, so a
 //! query never touches the hot path and may run in another process.
 //!
+//! - [`Store`] is made, opened and resized; [`Store::recorder`] gives the [`Recorder`], which the capture thread feeds.
+//! - [`open_reader`] opens the areas for reading; [`state`] is what a store knows about itself.
 //! - [`volume`]: the one door to storage; `dir` today, FAT32 next.
 
+mod error;
+#[expect(dead_code, reason = "the recorder's body lands next")]
+mod health;
+pub mod layout;
+mod options;
+mod recorder;
+mod resize;
+pub mod state;
+mod store;
 pub mod volume;
+
+pub use error::StoreError;
+pub use health::{Health, HealthSnapshot};
+pub use options::{BackEnd, Reading, RecorderOptions, StoreOptions, StoreSize};
+pub use recorder::Recorder;
+pub use store::{Store, open_reader, segment_path};

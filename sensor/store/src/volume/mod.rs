@@ -4,6 +4,9 @@
 //! [`Geometry::sector_bytes`]; the ring writes whole pages plus one sector. After a failed write or flush the caller
 //! closes the segment and never retries the same bytes.
 
+pub mod aligned;
+pub mod dir;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -98,4 +101,7 @@ pub trait VolumeWrite: VolumeRead {
     /// # Errors
     /// I/O failure; what was written since the last successful flush is then unknown.
     fn flush(&mut self, area: Area) -> Result<(), VolumeError>;
+
+    /// Leaves a note for people about what the segments hold, where the volume has a place for it.
+    fn note_contents(&mut self, _text: &str) {}
 }

@@ -1,0 +1,119 @@
+//! What can go wrong with a store as a whole. Trouble while recording is not an error: it is counted and shown in
+//! [`crate::Health`], because recording goes on.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::volume::VolumeError;
+
+/// Why a store could not be made, opened or used.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process writes to it.
+    InUse {
+        /// The store.
+        path: PathBuf,
+        /// The holder, as far as it can be read.
+        pid: Option<u32>,
+    },
+    /// There is no store here.
+    NotAStore {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The directory holds other files; a store is only made in an empty or new directory.
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// One of the files.
+        found: String,
+    },
+    /// Made by another version of the format.
+    Version {
+        /// The store.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// Neither state slot is whole and no segment tells the store's identity.
+    StateLost {
+        /// The store.
+        path: PathBuf,
+    },
+    /// Not even two segments fit.
+    TooSmall {
+        /// The store.
+        path: PathBuf,
+        /// Bytes that two segments and everything around them need.
+        needed_bytes: u64,
+        /// Bytes that there are.
+        available_bytes: u64,
+    },
+    /// An option with a value that makes no sense.
+    Option {
+        /// Which and why.
+        what: &'static str,
+    },
+    /// More different interfaces than a store numbers.
+    TooManyInterfaces,
+    /// The volume failed.
+    Volume(VolumeError),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { path, pid: Some(pid) } => {
+                write!(f, "{}: store in use by pid {pid}", path.display())
+            }
+            Self::InUse { path, pid: None } => {
+                write!(f, "{}: store in use by another process", path.display())
+            }
+            Self::NotAStore { path } => write!(f, "{}: no Hindcap store here", path.display()),
+            Self::Foreign { path, found } => {
+                write!(
+                    f,
+                    "{}: holds other files ({found}); a store needs an empty or new directory",
+                    path.display()
+                )
+            }
+            Self::Version { path, found } => write!(
+                f,
+                "{}: store format {found}, but this program knows only {}",
+                path.display(),
+                crate::state::FORMAT_VERSION
+            ),
+            Self::StateLost { path } => {
+                write!(
+                    f,
+                    "{}: hindcap.state is damaged and no segment tells the identity of the store",
+                    path.display()
+                )
+            }
+            Self::TooSmall { path, needed_bytes, available_bytes } => write!(
+                f,
+                "{}: two segments need {needed_bytes} bytes, but there are {available_bytes}",
+                path.display()
+            ),
+            Self::Option { what } => f.write_str(what),
+            Self::TooManyInterfaces => f.write_str("too many different interfaces for one store"),
+            Self::Volume(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Volume(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<VolumeError> for StoreError {
+    fn from(error: VolumeError) -> Self {
+        Self::Volume(error)
+    }
+}

@@ -1,0 +1,148 @@
+//! What the recorder shares with whoever watches it: plain counters, written by one side, read by any thread.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use hindcap_wire::time::Timestamp;
+
+/// Counters and the state of storage. All figures are totals since the recorder was made.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Packets put into batches.
+    pub(crate) packets_recorded: AtomicU64,
+    /// Packets in batches that are durable.
+    pub(crate) packets_acked: AtomicU64,
+    /// Packets in batches that were lost to storage errors.
+    pub(crate) packets_lost: AtomicU64,
+    /// Captured bytes (sum of caplen) in durable batches.
+    pub(crate) captured_bytes_acked: AtomicU64,
+    /// Batches durable.
+    pub(crate) batches_acked: AtomicU64,
+    /// Bytes handed to the volume, everything included.
+    pub(crate) bytes_written: AtomicU64,
+    /// Segments sealed.
+    pub(crate) segments_sealed: AtomicU64,
+    /// Of these, sealed without flow records because no index builder was free.
+    pub(crate) segments_without_flows: AtomicU64,
+    /// Generation of the newest durable batch.
+    pub(crate) acked_generation: AtomicU64,
+    /// Its end in the segment, bytes.
+    pub(crate) acked_end: AtomicU32,
+    /// Generation that failed last; its remaining batches are not written.
+    pub(crate) failed_generation: AtomicU64,
+    /// Storage operations that failed.
+    pub(crate) storage_errors: AtomicU64,
+    /// Wall clock of the first failure since the last success, 0 while all is well.
+    failing_since: AtomicU64,
+    message: Mutex<Option<String>>,
+    warning: Mutex<Option<String>>,
+}
+
+/// [`Health`] at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthSnapshot {
+    /// Packets put into batches.
+    pub packets_recorded: u64,
+    /// Packets in durable batches.
+    pub packets_acked: u64,
+    /// Packets in batches that storage lost.
+    pub packets_lost: u64,
+    /// Captured bytes in durable batches.
+    pub captured_bytes_acked: u64,
+    /// Durable batches.
+    pub batches_acked: u64,
+    /// Bytes handed to the volume.
+    pub bytes_written: u64,
+    /// Segments sealed.
+    pub segments_sealed: u64,
+    /// Segments sealed without flow records.
+    pub segments_without_flows: u64,
+    /// (generation, end of its last durable batch).
+    pub acked: (u64, u32),
+    /// Storage operations that failed.
+    pub storage_errors: u64,
+    /// Since when storage has been failing, and how; `None` while all is well.
+    pub failing: Option<(Timestamp, String)>,
+    /// Something a person should know although recording works, such as a ring smaller than asked for.
+    pub warning: Option<String>,
+}
+
+impl Health {
+    /// Everything, read counter by counter.
+    #[must_use]
+    pub fn snapshot(&self) -> HealthSnapshot {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let since = self.failing_since.load(Ordering::Acquire);
+        HealthSnapshot {
+            packets_recorded: get(&self.packets_recorded),
+            packets_acked: get(&self.packets_acked),
+            packets_lost: get(&self.packets_lost),
+            captured_bytes_acked: get(&self.captured_bytes_acked),
+            batches_acked: get(&self.batches_acked),
+            bytes_written: get(&self.bytes_written),
+            segments_sealed: get(&self.segments_sealed),
+            segments_without_flows: get(&self.segments_without_flows),
+            acked: (get(&self.acked_generation), self.acked_end.load(Ordering::Relaxed)),
+            storage_errors: get(&self.storage_errors),
+            failing: (since != 0).then(|| (Timestamp(since), text(&self.message).unwrap_or_default())),
+            warning: text(&self.warning),
+        }
+    }
+
+    /// Storage failed at `wall`.
+    pub(crate) fn fail(&self, generation: u64, wall: Timestamp, message: &dyn std::fmt::Display) {
+        self.storage_errors.fetch_add(1, Ordering::Relaxed);
+        set(&self.message, Some(message.to_string()));
+        let _ = self.failing_since.compare_exchange(0, wall.0.max(1), Ordering::AcqRel, Ordering::Relaxed);
+        self.failed_generation.store(generation, Ordering::Release);
+    }
+
+    /// Storage works (again). Returns since when it had not.
+    pub(crate) fn recover(&self) -> Option<Timestamp> {
+        if self.failing_since.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        Some(Timestamp(self.failing_since.swap(0, Ordering::AcqRel)))
+    }
+
+    /// Since when storage has been failing.
+    pub(crate) fn failing_since(&self) -> Option<Timestamp> {
+        let since = self.failing_since.load(Ordering::Acquire);
+        (since != 0).then_some(Timestamp(since))
+    }
+
+    pub(crate) fn warn(&self, warning: String) {
+        log::warn!("{warning}");
+        set(&self.warning, Some(warning));
+    }
+}
+
+fn text(slot: &Mutex<Option<String>>) -> Option<String> {
+    slot.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |guard| guard.clone())
+}
+
+fn set(slot: &Mutex<Option<String>>, value: Option<String>) {
+    match slot.lock() {
+        Ok(mut guard) => *guard = value,
+        Err(poisoned) => *poisoned.into_inner() = value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_dates_an_outage() {
+        let health = Health::default();
+        health.fail(3, Timestamp(50), &"EIO");
+        health.fail(4, Timestamp(60), &"ENOSPC");
+        let snapshot = health.snapshot();
+        assert_eq!(snapshot.failing, Some((Timestamp(50), String::from("ENOSPC"))));
+        assert_eq!(
+            (snapshot.storage_errors, health.recover(), health.recover()),
+            (2, Some(Timestamp(50)), None)
+        );
+        assert_eq!(health.snapshot().failing, None);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a caller may choose, and the time it brings along: nothing below reads a clock or an environment.
+
+use std::path::PathBuf;
+
+use hindcap_wire::limits::{CHUNK_BYTES, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
+
+/// The clocks at one moment. Whoever wires the recorder reads them; replays make them up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Wall clock, UTC.
+    pub wall: Timestamp,
+    /// Monotonic clock, nanoseconds since boot.
+    pub monotonic_nanos: u64,
+    /// Whether the wall clock can be trusted.
+    pub clock: ClockState,
+}
+
+/// How large a store may be, everything included: segments, catalog, state, notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreSize {
+    /// At most so many bytes.
+    Bytes(u64),
+    /// At most this share of the file system's size, percent (1 to 100).
+    Percent(u8),
+    /// As it is: an existing store keeps its size; a new one cannot be made.
+    Keep,
+}
+
+/// How to create or open a store for writing.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Its directory.
+    pub path: PathBuf,
+    /// Its size; a store with another size grows or shrinks when it is opened and keeps the newest segments.
+    pub size: StoreSize,
+    /// Bytes of a segment, a multiple of 1 MiB from 4 MiB to 512 MiB. Only for a new store; an existing one keeps its own.
+    pub segment_bytes: u32,
+    /// Identity of a new store; `None` draws one from the system.
+    pub uuid: Option<[u8; 16]>,
+}
+
+impl StoreOptions {
+    /// A store at `path` of `size` with segments of 64 MiB.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, size: StoreSize) -> Self {
+        Self { path: path.into(), size, segment_bytes: SEGMENT_BYTES_DEFAULT, uuid: None }
+    }
+
+    /// Whether `segment_bytes` is a size that segments can have.
+    #[must_use]
+    pub const fn segment_bytes_valid(&self) -> bool {
+        self.segment_bytes >= SEGMENT_BYTES_MIN
+            && self.segment_bytes <= SEGMENT_BYTES_MAX
+            && self.segment_bytes % CHUNK_BYTES == 0
+    }
+}
+
+/// Where batches are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackEnd {
+    /// In the caller's thread: imports and simulations.
+    Inline,
+    /// In a thread of its own: live capture never waits for storage.
+    Threaded,
+}
+
+/// How a recorder works.
+#[derive(Clone, Copy, Debug)]
+pub struct RecorderOptions {
+    /// A batch is written at the latest so long after its first packet: the most that a power cut can take.
+    pub flush_interval_nanos: u64,
+    /// Batch buffers of 1 MiB, 2 to [`RecorderOptions::BUFFERS_MAX`]. One is filled while the others wait for the medium.
+    pub buffers: usize,
+    /// Where batches are written.
+    pub back_end: BackEnd,
+    /// Batches that may be written before one flush makes them durable. 1 for live capture; an import, which can be
+    /// repeated, flushes less often.
+    pub batches_per_flush: u32,
+    /// Whether segments are hashed (SHA-256) and chained.
+    pub hash_chain: bool,
+}
+
+impl RecorderOptions {
+    /// Most batch buffers.
+    pub const BUFFERS_MAX: usize = 64;
+    /// Default of `flush_interval_nanos`: 5 s.
+    pub const FLUSH_INTERVAL_NANOS: u64 = 5 * NANOS_PER_SEC;
+
+    /// Live capture: own thread, six buffers, each batch durable before the next is written.
+    #[must_use]
+    pub const fn live() -> Self {
+        Self {
+            flush_interval_nanos: Self::FLUSH_INTERVAL_NANOS,
+            buffers: 6,
+            back_end: BackEnd::Threaded,
+            batches_per_flush: 1,
+            hash_chain: true,
+        }
+    }
+
+    /// An import: as fast as the savefile can be read. The recorder waits for storage and drops nothing.
+    #[must_use]
+    pub const fn import() -> Self {
+        Self { back_end: BackEnd::Inline, buffers: 2, batches_per_flush: 16, ..Self::live() }
+    }
+}
