@@ -4,7 +4,12 @@
 //! per packet. A source never blocks longer than it was told, and a link that goes away is a fact to report, not an end.
 
 mod error;
+mod live;
+mod savefile;
 mod source;
+mod wait;
 
 pub use error::CaptureError;
+pub use live::{LiveHealth, LiveOptions, LiveSource};
+pub use savefile::SavefileSource;
 pub use source::{PacketSink, PacketSource, Polled};

@@ -35,9 +35,10 @@ pub enum Polled {
     Packets(usize),
     /// Nothing arrived within the wait.
     Idle,
-    /// The link or the interface went away; said once. Packets before it were delivered. Keep polling.
+    /// The link or the interface went away, or was away when the source was opened; said once. Packets before it were
+    /// delivered. Keep polling.
     LinkDown,
-    /// It is back and packets flow again; said once. Also the first answer of a source that was opened while down.
+    /// It is back and packets flow again; said once after each `LinkDown`.
     LinkUp,
     /// The savefile is at its end. Live sources never say it.
     End,
