@@ -56,7 +56,7 @@ fn section_and_interface_have_these_bytes() {
     ];
     assert_eq!((section, &out[..40]), (Some(40), &expected[..]));
 
-    let eth1 = Interface { link_type: LinkType::ETHERNET, snaplen: 262_144, name: "eth1".into() };
+    let eth1 = Interface { link_type: LinkType::ETHERNET, snaplen: 96, name: "eth1".into() };
     #[rustfmt::skip]
     let expected = [
         1, 0, 0, 0,  40, 0, 0, 0,  1, 0, 0, 0,  0, 0, 4, 0,
@@ -64,7 +64,12 @@ fn section_and_interface_have_these_bytes() {
     ];
     assert_eq!((write::interface(&mut out, &eth1), &out[..40]), (Some(40), &expected[..]));
     let (read_back, scale) = read::interface(&out[8..36], ByteOrder::Little).unwrap();
-    assert_eq!((read_back, scale), (eth1, read::TimeScale::NANOS));
+    assert_eq!((read_back, scale), (write::stored(&eth1), read::TimeScale::NANOS));
+    let long = Interface { name: "ü".repeat(200), ..eth1 };
+    let len = write::interface(&mut out, &long).unwrap();
+    let (read_back, _) = read::interface(&out[8..len - 4], ByteOrder::Little).unwrap();
+    assert_eq!((read_back.name.len(), read_back.snaplen), (crate::limits::INTERFACE_NAME_BYTES_MAX, 262_144));
+    assert_eq!(read_back, write::stored(&long));
 }
 
 #[test]

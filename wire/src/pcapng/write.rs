@@ -1,11 +1,13 @@
 //! Appends little-endian blocks at the start of a slice. Every function gives the number of bytes written, a multiple
 //! of 4, or `None` and an untouched slice when the block does not fit.
 
+use alloc::string::String;
+
 use super::{
     BYTE_ORDER_MAGIC, ENHANCED_PACKET, ENHANCED_PACKET_OVERHEAD, FRAMING_BYTES, INTERFACE_DESCRIPTION,
     INTERFACE_STATISTICS, SECTION_HEADER, padded,
 };
-use crate::limits::PCAPNG_BLOCK_BYTES_MAX;
+use crate::limits::{CAPLEN_MAX, INTERFACE_NAME_BYTES_MAX, PCAPNG_BLOCK_BYTES_MAX};
 use crate::packet::{Interface, Packet};
 use crate::time::Timestamp;
 
@@ -39,7 +41,11 @@ impl<'a> BlockOption<'a> {
     /// A text option. Longer text than an option can hold is cut at a character boundary.
     #[must_use]
     pub fn text(code: u16, text: &'a str) -> Self {
-        let mut end = text.len().min(usize::from(u16::MAX));
+        Self::text_up_to(code, text, usize::from(u16::MAX))
+    }
+
+    fn text_up_to(code: u16, text: &'a str, bytes_max: usize) -> Self {
+        let mut end = text.len().min(bytes_max);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
@@ -93,11 +99,22 @@ pub fn section_header(out: &mut [u8], options: &[BlockOption<'_>]) -> Option<usi
     block(out, SECTION_HEADER, &[&fixed], options)
 }
 
-/// Appends an Interface Description Block with nanosecond times and, unless empty, the name.
+/// The interface as it stands in what we write and as it is read back: libpcap refuses a file whose interfaces differ
+/// in snaplen, so all have the largest, and long names are cut.
+#[must_use]
+pub fn stored(interface: &Interface) -> Interface {
+    let name = BlockOption::text_up_to(IF_NAME, &interface.name, INTERFACE_NAME_BYTES_MAX);
+    let name = String::from_utf8_lossy(name.value).into_owned();
+    Interface { link_type: interface.link_type, snaplen: CAPLEN_MAX, name }
+}
+
+/// Appends an Interface Description Block with nanosecond times and, unless empty, the name; the interface is written
+/// as [`stored`] gives it.
 pub fn interface(out: &mut [u8], interface: &Interface) -> Option<usize> {
-    let fixed = words([u32::from(interface.link_type.0), interface.snaplen]);
+    let fixed = words([u32::from(interface.link_type.0), CAPLEN_MAX]);
     let resolution = BlockOption { code: IF_TSRESOL, value: &[9] };
-    let named = [BlockOption::text(IF_NAME, &interface.name), resolution];
+    let name = BlockOption::text_up_to(IF_NAME, &interface.name, INTERFACE_NAME_BYTES_MAX);
+    let named = [name, resolution];
     let options = if interface.name.is_empty() { &named[1..] } else { &named[..] };
     block(out, INTERFACE_DESCRIPTION, &[&fixed], options)
 }

@@ -262,7 +262,10 @@ fn what_is_encoded_is_decoded() {
     let (file, second) = encode(Format::Pcapng, [LinkType::ETHERNET, LinkType::RAW]);
     let (packets, interfaces, end) = decode(&file, 64);
     assert_eq!((second, packets, end), (Ok(1), vec![seen(0), seen(0), seen(1)], Ok(())));
-    assert_eq!(interfaces[0], Interface { link_type: LinkType::ETHERNET, snaplen: 0, name: "eth1".into() });
+    assert_eq!(
+        interfaces[0],
+        Interface { link_type: LinkType::ETHERNET, snaplen: 262_144, name: "eth1".into() }
+    );
     for text in ["hindcap", "one session", "no gaps", "first", "second", "gap"] {
         assert!(file.windows(text.len()).any(|window| window == text.as_bytes()), "{text}");
     }
