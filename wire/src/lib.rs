@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod community_id;
 pub mod drops;
 pub mod flow;
+pub mod index;
 pub mod ledger;
 pub mod limits;
 pub mod message;

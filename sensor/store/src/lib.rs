@@ -6,13 +6,18 @@
 //!
 //! - [`Store`] is made, opened and resized; [`Store::recorder`] gives the [`Recorder`], which the capture thread feeds.
 //! - [`open_reader`] opens the areas for reading; [`state`] is what a store knows about itself.
+//! - [`index`]: builds the index of a segment; [`catalog`]: entries and filters of all segments.
+//! - [`reader`]: segments, indexes and packets for queries.
 //! - [`volume`]: the one door to storage; `dir` today, FAT32 next.
 
+pub mod catalog;
 mod error;
 #[expect(dead_code, reason = "the recorder's body lands next")]
 mod health;
+pub mod index;
 pub mod layout;
 mod options;
+pub mod reader;
 mod recorder;
 mod resize;
 pub mod state;
@@ -21,6 +26,8 @@ pub mod volume;
 
 pub use error::StoreError;
 pub use health::{Health, HealthSnapshot};
+pub use index::Indexer;
 pub use options::{BackEnd, Reading, RecorderOptions, StoreOptions, StoreSize};
+pub use reader::{PacketAt, ReadError, Reader, ReaderOptions, SegmentInfo, SegmentState, Served};
 pub use recorder::Recorder;
 pub use store::{Store, open_reader, segment_path};

@@ -1,0 +1,436 @@
+//! The tables behind an index, filled packet by packet.
+
+use hindcap_wire::flow::FlowKey;
+use hindcap_wire::index::keys::{host_key, overflow_flow_key_of, pair_key};
+use hindcap_wire::index::limits::QUARTERS;
+use hindcap_wire::index::overflow;
+use hindcap_wire::index::{BatchEntry, FlowParts, IndexLimits, PageEntry, PageSet};
+use hindcap_wire::limits::{FLOW_LAYERS_MAX, INTERFACES_MAX};
+use hindcap_wire::packet::{Dissection, FlowLayer, Interface, Packet};
+
+use super::arena::{Arena, Chain};
+use super::hosts::Hosts;
+use super::macs::Macs;
+use super::table::{Flow, Place, Table, bit};
+
+/// Largest time span, packets and bytes of a flow whose record has the usual size ([`FlowParts::FIXED_BYTES`]).
+const USUAL_NANOS_BITS: u32 = 41;
+const USUAL_PACKETS_BITS: u32 = 14;
+const USUAL_BYTES_BITS: u32 = 21;
+/// Pages between the first pages of two records for the same.
+const USUAL_PAGES: u16 = 63;
+
+/// What one packet says, beside its layers.
+#[derive(Clone, Copy)]
+struct Seen {
+    at: u64,
+    bytes: u32,
+    stacked: bool,
+}
+
+/// Builds the index of one segment after another. All memory is taken in [`Builder::new`], see [`Builder::bytes`].
+#[derive(Debug)]
+pub struct Builder {
+    pub(super) limits: IndexLimits,
+    pub(super) table: Table,
+    pub(super) arena: Arena,
+    pub(super) hosts_v4: Hosts<4>,
+    pub(super) hosts_v6: Hosts<16>,
+    pub(super) macs: Macs,
+    pub(super) pages: Vec<PageEntry>,
+    pub(super) batches: Vec<BatchEntry>,
+    pub(super) events: Vec<u8>,
+    pub(super) lost_events: u64,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) packets: u64,
+    pub(super) unclassified_packets: u64,
+    pub(super) unclassified: PageSet,
+    pub(super) overflow: Vec<u8>,
+    pub(super) overflowed: [bool; QUARTERS],
+    pub(super) overflow_packets: u64,
+    pub(super) overflow_flows: u64,
+    pub(super) hosts_complete: bool,
+    /// Flow seen last and its record.
+    last: Option<(FlowKey, u16)>,
+    pub(super) page: u16,
+    quarter: usize,
+    mac_part: u32,
+    /// Encoded bytes of records, postings and hosts, at most.
+    pub(super) used: u32,
+    /// What they may come to: grows when a quarter passes without overflow.
+    limit: u32,
+    /// First host numbers not yet named by a record, as the encoding counts them.
+    named: [u32; 2],
+}
+
+impl Builder {
+    /// A builder for segments of these limits. `seed` makes the hash tables hard to aim at; no result depends on it.
+    #[must_use]
+    pub fn new(limits: IndexLimits, seed: u64) -> Self {
+        let mut builder = Self {
+            limits,
+            table: Table::new(limits.flows, seed),
+            arena: Arena::new(limits.posting_nodes),
+            hosts_v4: Hosts::new(limits.hosts_v4),
+            hosts_v6: Hosts::new(limits.hosts_v6),
+            macs: Macs::new(limits.macs, seed),
+            pages: Vec::with_capacity(limits.pages as usize),
+            batches: Vec::with_capacity(limits.batches as usize),
+            events: Vec::with_capacity(limits.event_bytes as usize),
+            lost_events: 0,
+            interfaces: Vec::with_capacity(INTERFACES_MAX),
+            packets: 0,
+            unclassified_packets: 0,
+            unclassified: PageSet::range(0, limits.pages),
+            overflow: vec![0; limits.overflow_bytes as usize * QUARTERS],
+            overflowed: [false; QUARTERS],
+            overflow_packets: 0,
+            overflow_flows: 0,
+            hosts_complete: true,
+            last: None,
+            page: 0,
+            quarter: 0,
+            mac_part: 0,
+            used: 0,
+            limit: 0,
+            named: [0; 2],
+        };
+        builder.reset();
+        builder
+    }
+
+    /// Bytes that a builder of these limits takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+            + self.arena.bytes()
+            + self.hosts_v4.bytes()
+            + self.hosts_v6.bytes()
+            + self.macs.bytes()
+            + self.pages.capacity() * size_of::<PageEntry>()
+            + self.batches.capacity() * size_of::<BatchEntry>()
+            + self.events.capacity()
+            + self.interfaces.capacity() * size_of::<Interface>()
+            + self.limits.pages.div_ceil(8) as usize
+            + self.overflow.len()
+    }
+
+    /// The bounds it works in.
+    #[must_use]
+    pub const fn limits(&self) -> &IndexLimits {
+        &self.limits
+    }
+
+    /// Forgets everything, for the next segment. Keeps the memory.
+    pub fn reset(&mut self) {
+        self.table.clear();
+        self.arena.clear();
+        self.hosts_v4.clear();
+        self.hosts_v6.clear();
+        self.macs.clear();
+        self.pages.clear();
+        self.batches.clear();
+        self.events.clear();
+        self.interfaces.clear();
+        self.unclassified.clear();
+        self.overflow.fill(0);
+        (self.overflowed, self.hosts_complete) = ([false; QUARTERS], true);
+        (self.packets, self.unclassified_packets, self.lost_events) = (0, 0, 0);
+        (self.overflow_packets, self.overflow_flows) = (0, 0);
+        (self.last, self.page, self.quarter, self.mac_part) = (None, 0, 0, 0);
+        (self.used, self.named) = (0, [0; 2]);
+        self.set_limit();
+    }
+
+    /// Takes note of a packet whose block starts in `page`.
+    ///
+    /// # Panics
+    /// When `page` goes back or lies outside the segment: blocks are observed in their order.
+    #[inline]
+    pub fn observe(&mut self, page: u16, packet: &Packet<'_>, found: &Dissection) {
+        if page != self.page {
+            self.turn_to(page);
+        }
+        self.packets += 1;
+        if let Some(pair) = found.macs {
+            self.macs.observe(pair, self.mac_part);
+        }
+        let seen = Seen { at: packet.timestamp.0, bytes: packet.orig_len, stacked: found.vlans.len() > 1 };
+        match found.layers.as_slice() {
+            [layer] => {
+                let (key, forward) = FlowKey::of(&layer.tuple, layer.vlan);
+                self.flow(&key, forward, layer.tcp_flags, seen);
+            }
+            [] => {
+                self.unclassified_packets += 1;
+                self.unclassified.insert(page);
+            }
+            layers => self.stack(layers, seen),
+        }
+    }
+
+    /// Takes note of a packet with several IP layers; equal flows count once.
+    fn stack(&mut self, layers: &[FlowLayer], seen: Seen) {
+        let mut keys = heapless::Vec::<FlowKey, FLOW_LAYERS_MAX>::new();
+        for layer in layers {
+            let (key, forward) = FlowKey::of(&layer.tuple, layer.vlan);
+            if !keys.contains(&key) && keys.push(key).is_ok() {
+                self.flow(&key, forward, layer.tcp_flags, seen);
+            }
+        }
+    }
+
+    #[cold]
+    fn turn_to(&mut self, page: u16) {
+        assert!(page > self.page && u32::from(page) < self.limits.pages, "page {page} after {}", self.page);
+        self.page = page;
+        self.mac_part = self.limits.mac_part(page);
+        let quarter = self.limits.quarter(page);
+        if quarter != self.quarter {
+            self.quarter = quarter;
+            self.set_limit();
+        }
+    }
+
+    /// Filters that exist or may still come are paid first.
+    fn set_limit(&mut self) {
+        let past = self.overflowed[..self.quarter].iter().filter(|used| **used).count();
+        let filters = (past + QUARTERS - self.quarter) as u32 * self.limits.overflow_bytes;
+        self.limit = self.limits.flow_bytes - filters;
+    }
+
+    /// Encoded bytes still free for flow records and, after them, for hosts, and last for postings of known flows.
+    const fn spare_for_flows(&self) -> u32 {
+        (self.limit - self.limit / 16 * 3).saturating_sub(self.used)
+    }
+
+    const fn spare_for_hosts(&self) -> u32 {
+        (self.limit - self.limit / 8).saturating_sub(self.used)
+    }
+
+    const fn spare_for_postings(&self) -> u32 {
+        self.limit.saturating_sub(self.used)
+    }
+
+    #[inline]
+    fn flow(&mut self, key: &FlowKey, forward: bool, tcp_flags: u8, seen: Seen) {
+        let number = match self.last {
+            Some((last, number)) if last == *key => number,
+            _ => match self.find(key) {
+                Place::Found(number) => {
+                    self.last = Some((*key, number));
+                    number
+                }
+                Place::Free { slot, tag } => return self.new_flow(key, slot, tag, forward, tcp_flags, seen),
+            },
+        };
+        let flow = &mut self.table.flows[usize::from(number)];
+        let span = seen.at.wrapping_sub(flow.first);
+        flow.packets = flow.packets.saturating_add(1);
+        flow.bytes = flow.bytes.saturating_add(seen.bytes.into());
+        flow.tcp_flags |= tcp_flags;
+        flow.last = flow.last.max(seen.at);
+        flow.first = flow.first.min(seen.at);
+        if seen.stacked {
+            flow.bits |= bit::STACKED;
+        }
+        let unusual = (span >> USUAL_NANOS_BITS)
+            | (flow.bytes >> USUAL_BYTES_BITS)
+            | u64::from(flow.packets >> USUAL_PACKETS_BITS);
+        if unusual != 0 && flow.bits & bit::WIDE == 0 {
+            flow.bits |= bit::WIDE;
+            self.used += FlowParts::WIDE_BYTES;
+        }
+        if flow.last_page != self.page {
+            self.post(number);
+        }
+    }
+
+    /// Adds the page to a known flow. When there is no room, the flow counts as present in all later pages.
+    fn post(&mut self, number: u16) {
+        let spare = self.spare_for_postings();
+        let flow = &mut self.table.flows[usize::from(number)];
+        flow.last_page = self.page;
+        if flow.bits & bit::OPEN_END == 0 {
+            match self.arena.add(&mut flow.chain, self.page, spare) {
+                Some(bytes) => self.used += bytes,
+                None => flow.bits |= bit::OPEN_END,
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&self, key: &FlowKey) -> Place {
+        self.table.find(key, |flow| {
+            let same = (flow.a_port, flow.b_port, flow.vlan, flow.proto)
+                == (key.a_port, key.b_port, key.vlan, key.proto);
+            same && if flow.bits & bit::V6 == 0 {
+                key.version == 4
+                    && self.hosts_v4.is(flow.a, &v4(&key.a))
+                    && self.hosts_v4.is(flow.b, &v4(&key.b))
+            } else {
+                key.version == 6 && self.hosts_v6.is(flow.a, &key.a) && self.hosts_v6.is(flow.b, &key.b)
+            }
+        })
+    }
+
+    fn new_flow(&mut self, key: &FlowKey, slot: usize, tag: u16, forward: bool, tcp_flags: u8, seen: Seen) {
+        let last = self.table.flows.last();
+        let far = last.is_some_and(|last| {
+            seen.at.abs_diff(last.first) >> (USUAL_NANOS_BITS - 1) != 0
+                || self.page - last.first_page > USUAL_PAGES
+        }) || last.is_none();
+        let size = FlowParts::FIXED_BYTES + if far { FlowParts::WIDE_BYTES } else { 0 };
+        let spare = self.spare_for_flows();
+        let ends = if self.table.is_full() { None } else { self.ends(key, spare.saturating_sub(size)) };
+        let Some(((a, b), host_bytes)) = ends else { return self.overflow(key) };
+        self.used += size + host_bytes;
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let flow = Flow {
+            first: seen.at,
+            last: seen.at,
+            bytes: seen.bytes.into(),
+            packets: 1,
+            a,
+            b,
+            a_port: key.a_port,
+            b_port: key.b_port,
+            vlan: key.vlan,
+            first_page: self.page,
+            last_page: self.page,
+            chain: Chain::after(self.page),
+            proto: key.proto,
+            tcp_flags,
+            bits: flag(key.version == 6, bit::V6)
+                | flag(forward, bit::A_FIRST)
+                | flag(seen.stacked, bit::STACKED)
+                | flag(far, bit::WIDE),
+        };
+        self.last = Some((*key, self.table.add(slot, tag, flow)));
+    }
+
+    /// Numbers of the two hosts of a new record and the bytes that naming them takes. `None`, and nothing changed, when
+    /// that is more than `spare` or a host table is full.
+    fn ends(&mut self, key: &FlowKey, spare: u32) -> Option<((u16, u16), u32)> {
+        let version = usize::from(key.version == 6);
+        let width = if version == 0 { 4 } else { 16 };
+        let known = [self.host(&key.a, key.version), self.host(&key.b, key.version)];
+        let new = known.iter().filter(|host| host.is_err()).count() as u32;
+        // Two new hosts need two places; at most three bytes name a host.
+        let places =
+            known.iter().all(|host| !matches!(host, Err(None))) && self.host_room(version) >= new as usize;
+        if !places || new * width + 6 > spare {
+            return None;
+        }
+        let a = self.host_or_add(&key.a, key.version)?;
+        let named = self.named[version];
+        let mut bytes = new * width + FlowParts::host_bytes(a, named);
+        self.named[version] = named.max(u32::from(a) + 1);
+        let b = self.host_or_add(&key.b, key.version)?;
+        bytes += FlowParts::host_bytes(b, self.named[version]);
+        self.named[version] = self.named[version].max(u32::from(b) + 1);
+        Some(((a, b), bytes))
+    }
+
+    fn host(&self, addr: &[u8; 16], version: u8) -> Result<u16, Option<usize>> {
+        let hash = self.table.host_hash(addr);
+        if version == 6 { self.hosts_v6.find(addr, hash) } else { self.hosts_v4.find(&v4(addr), hash) }
+    }
+
+    fn host_room(&self, version: usize) -> usize {
+        if version == 0 { self.hosts_v4.room() } else { self.hosts_v6.room() }
+    }
+
+    fn host_or_add(&mut self, addr: &[u8; 16], version: u8) -> Option<u16> {
+        match self.host(addr, version) {
+            Ok(number) => Some(number),
+            Err(Some(slot)) if version == 6 => Some(self.hosts_v6.add(slot, addr)),
+            Err(Some(slot)) => Some(self.hosts_v4.add(slot, &v4(addr))),
+            Err(None) => None,
+        }
+    }
+
+    /// Takes note of a packet whose flow has no record: its flow and hosts go into the quarter's filter.
+    #[cold]
+    fn overflow(&mut self, key: &FlowKey) {
+        let bytes = self.limits.overflow_bytes as usize;
+        let filter = &mut self.overflow[self.quarter * bytes..][..bytes];
+        self.overflowed[self.quarter] = true;
+        let (a, b) = (host_key(&key.a, key.version), host_key(&key.b, key.version));
+        overflow::insert(filter, a);
+        overflow::insert(filter, b);
+        self.overflow_packets += 1;
+        self.overflow_flows += u64::from(overflow::insert(filter, overflow_flow_key_of(pair_key(a, b), key)));
+        for addr in [&key.a, &key.b] {
+            self.overflow_host(addr, key.version);
+        }
+    }
+
+    /// Hosts are named even then, as long as there is room, so that the catalog's filter stays exact for hosts.
+    fn overflow_host(&mut self, addr: &[u8; 16], version: u8) {
+        let width = if version == 6 { 16 } else { 4 };
+        match self.host(addr, version) {
+            Ok(_) => {}
+            Err(Some(_)) if width <= self.spare_for_hosts() => {
+                self.used += width;
+                let _ = self.host_or_add(addr, version);
+            }
+            Err(_) => self.hosts_complete = false,
+        }
+    }
+
+    /// The segment's next interface; the order gives the numbers.
+    pub fn interface(&mut self, interface: &Interface) {
+        if self.interfaces.len() < INTERFACES_MAX {
+            self.interfaces.push(interface.clone());
+        }
+    }
+
+    /// Enters a page into the page table. `first_block` is the offset in the page of the first packet block that starts
+    /// in it.
+    pub fn page_done(&mut self, page: u16, crc32: u32, first_block: Option<u32>) {
+        let at = usize::from(page);
+        if at < self.limits.pages as usize {
+            let first_block = first_block.map_or(PageEntry::NO_BLOCK, |offset| (offset / 4) as u16);
+            if self.pages.len() <= at {
+                self.pages.resize(at + 1, PageEntry { crc32: 0, first_block: PageEntry::NO_BLOCK });
+            }
+            self.pages[at] = PageEntry { crc32, first_block };
+        }
+    }
+
+    /// Enters a batch, in order. When the table is full, neighbours are joined.
+    pub fn batch_done(&mut self, batch: BatchEntry) {
+        if self.batches.len() >= self.limits.batches as usize {
+            BatchEntry::halve(&mut self.batches);
+        }
+        self.batches.push(batch);
+    }
+
+    /// Enters a copy of an event block's body, in order, as long as there is room.
+    pub fn event(&mut self, body: &[u8]) {
+        // Bodies are short; two bytes hold their length.
+        let Ok(length) = u16::try_from(body.len()) else { return self.lost_events += 1 };
+        if length >= 0x4000 || self.events.len() + 2 + body.len() > self.limits.event_bytes as usize {
+            return self.lost_events += 1;
+        }
+        if length < 0x80 {
+            self.events.push(length as u8);
+        } else {
+            self.events.extend_from_slice(&[length as u8 | 0x80, (length >> 7) as u8]);
+        }
+        self.events.extend_from_slice(body);
+    }
+
+    /// Whether flows went without a record.
+    #[must_use]
+    pub const fn is_flooded(&self) -> bool {
+        self.overflow_packets != 0
+    }
+}
+
+/// The address behind the mapped form.
+#[inline]
+const fn v4(addr: &[u8; 16]) -> [u8; 4] {
+    [addr[12], addr[13], addr[14], addr[15]]
+}

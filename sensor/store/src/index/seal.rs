@@ -1,0 +1,160 @@
+//! From the tables to bytes: the encoded index and the catalog's filter. Runs at a seal, off the hot path.
+
+use hindcap_wire::community_id::CommunityId;
+use hindcap_wire::flow::{FlowKey, proto};
+use hindcap_wire::index::keys::{host_key, pair_key};
+use hindcap_wire::index::limits::{MAC_BYTES, QUARTERS};
+use hindcap_wire::index::{Encoder, FilterClasses, FlowParts, PageEntry, Tables, filter};
+
+use super::builder::Builder;
+use super::table::{Flow, bit};
+
+impl Builder {
+    /// Bytes of the encoded index, at most, as far as it is filled now. Never above `limits().index_bytes`.
+    #[must_use]
+    pub fn encoded_bound(&self) -> usize {
+        let limits = &self.limits;
+        let fixed = limits.index_bytes - limits.flow_bytes;
+        let unused = limits.event_bytes as usize - self.events.len()
+            + (limits.macs as usize - self.macs.entries().len()) * MAC_BYTES
+            + limits.pages as usize * PageEntry::BYTES
+            - self.page_bytes_max();
+        fixed as usize - unused + self.flow_bytes()
+    }
+
+    /// Page table of the pages seen so far.
+    fn page_bytes_max(&self) -> usize {
+        (usize::from(self.page) + 1).max(self.pages.len()) * PageEntry::BYTES
+    }
+
+    /// Flow records, hosts, postings and filters.
+    fn flow_bytes(&self) -> usize {
+        let filters = self.overflowed.iter().filter(|used| **used).count();
+        self.used as usize + filters * self.limits.overflow_bytes as usize
+    }
+
+    /// Encodes what was observed, into `out`, whose memory is reused. The builder stays as it is, so that an open segment
+    /// can be looked at.
+    #[must_use]
+    pub fn encode(&self, out: Vec<u8>) -> Vec<u8> {
+        let mut encoder = Encoder::new(&self.limits, out);
+        encoder.tables(&Tables {
+            pages: &self.pages,
+            batches: &self.batches,
+            events: &self.events,
+            lost_events: self.lost_events,
+            interfaces: &self.interfaces,
+            packets: self.packets,
+            unclassified_packets: self.unclassified_packets,
+            unclassified: &self.unclassified,
+            macs: self.macs.entries(),
+            macs_complete: self.macs.complete(),
+        });
+        encoder.hosts(self.hosts_v4.iter(), self.hosts_v6.iter());
+        for flow in &self.table.flows {
+            encoder.flow(&parts(flow), self.arena.tokens(&flow.chain));
+        }
+        let bytes = self.limits.overflow_bytes as usize;
+        let filters: [&[u8]; QUARTERS] = std::array::from_fn(|quarter| {
+            if self.overflowed[quarter] { &self.overflow[quarter * bytes..][..bytes] } else { &[][..] }
+        });
+        encoder.overflow(self.overflow_packets, self.overflow_flows, self.hosts_complete, filters);
+        let index = encoder.finish();
+        assert!(index.len() <= self.limits.index_bytes as usize, "the budget of the index is hard");
+        index
+    }
+
+    /// The catalog's filter: hosts, then host pairs, then flows, as many of these kinds as fit; empty without any.
+    #[must_use]
+    pub fn filter(&self) -> (FilterClasses, Vec<u8>) {
+        let slot_bytes = self.limits.slot_bytes as usize;
+        let mut kinds = self.kinds();
+        while kinds != 0 {
+            let mut keys = self.keys(kinds);
+            if let Some(bytes) = filter::encode(&mut keys, slot_bytes) {
+                return (FilterClasses(kinds), bytes);
+            }
+            // The most expensive kind goes first: flows, then pairs.
+            kinds &= kinds >> 1;
+        }
+        (FilterClasses(0), Vec::new())
+    }
+
+    /// Kinds that the tables are complete for.
+    fn kinds(&self) -> u8 {
+        if !self.hosts_complete {
+            return 0;
+        }
+        if self.is_flooded() {
+            return FilterClasses::HOSTS;
+        }
+        // Fragments without ports may belong to any flow of their hosts.
+        let portless = |flow: &Flow| {
+            matches!(flow.proto, proto::TCP | proto::UDP | proto::SCTP)
+                && (flow.a_port, flow.b_port) == (0, 0)
+        };
+        let flows = if self.table.flows.iter().any(portless) { 0 } else { FilterClasses::FLOWS };
+        FilterClasses::HOSTS | FilterClasses::PAIRS | flows
+    }
+
+    fn keys(&self, kinds: u8) -> Vec<u64> {
+        let mut keys = Vec::with_capacity(self.limits.slot_bytes as usize);
+        keys.extend(self.hosts_v4.iter().map(|addr| host_key(&mapped(addr), 4)));
+        keys.extend(self.hosts_v6.iter().map(|addr| host_key(&addr, 6)));
+        for flow in &self.table.flows {
+            let key = self.key_of(flow);
+            if kinds & FilterClasses::PAIRS != 0 {
+                keys.push(pair_key(host_key(&key.a, key.version), host_key(&key.b, key.version)));
+            }
+            if kinds & FilterClasses::FLOWS != 0 {
+                keys.push(CommunityId::of(&key).key());
+            }
+        }
+        keys
+    }
+
+    fn key_of(&self, flow: &Flow) -> FlowKey {
+        let host = |number: u16| {
+            if flow.bits & bit::V6 == 0 {
+                self.hosts_v4.addr(number).map(|addr| mapped(*addr))
+            } else {
+                self.hosts_v6.addr(number).copied()
+            }
+        };
+        FlowKey {
+            a: host(flow.a).unwrap_or_default(),
+            b: host(flow.b).unwrap_or_default(),
+            a_port: flow.a_port,
+            b_port: flow.b_port,
+            vlan: flow.vlan,
+            proto: flow.proto,
+            version: if flow.bits & bit::V6 == 0 { 4 } else { 6 },
+        }
+    }
+}
+
+fn parts(flow: &Flow) -> FlowParts {
+    FlowParts {
+        version: if flow.bits & bit::V6 == 0 { 4 } else { 6 },
+        a: flow.a,
+        b: flow.b,
+        a_port: flow.a_port,
+        b_port: flow.b_port,
+        vlan: flow.vlan,
+        proto: flow.proto,
+        tcp_flags: flow.tcp_flags,
+        a_sent_first: flow.bits & bit::A_FIRST != 0,
+        stacked_vlans: flow.bits & bit::STACKED != 0,
+        open_end: flow.bits & bit::OPEN_END != 0,
+        first: flow.first,
+        last: flow.last,
+        packets: flow.packets,
+        bytes: flow.bytes,
+        first_page: flow.first_page,
+    }
+}
+
+/// The 16-byte form of an IPv4 address.
+const fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}

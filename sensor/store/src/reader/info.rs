@@ -1,0 +1,44 @@
+//! What is known of a segment without opening its index.
+
+use hindcap_wire::drops::DropCounts;
+use hindcap_wire::time::{ClockState, Timestamp};
+
+/// In which state of its life a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentState {
+    /// Being written, or left open by a crash: known by its commit blocks.
+    Open,
+    /// Finished, with an index.
+    Sealed,
+    /// Finished, but its summary or index is damaged: known by its commit blocks.
+    Damaged,
+}
+
+/// One segment that holds something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its number in the volume.
+    pub number: u32,
+    /// Its turn of the ring: higher is newer.
+    pub generation: u64,
+    /// State.
+    pub state: SegmentState,
+    /// Earliest timestamp, [`Timestamp::MAX`] without packets.
+    pub first: Timestamp,
+    /// Latest timestamp, [`Timestamp::MIN`] without packets.
+    pub last: Timestamp,
+    /// Packets.
+    pub packets: u64,
+    /// Captured bytes (sum of caplen).
+    pub bytes: u64,
+    /// End of its last batch, bytes from the start; 0 while that is unknown (sealed, summary not read yet).
+    pub data_bytes: u32,
+    /// Drops while it was open, by cause; for a sealed segment known only in its index's batch table.
+    pub drops: DropCounts,
+    /// Sum of drops.
+    pub drops_total: u64,
+    /// When it was begun, wall clock.
+    pub created: Timestamp,
+    /// Clock state of its last commit.
+    pub clock: ClockState,
+}
