@@ -12,9 +12,7 @@ use super::walk::Walk;
 const HEADER_LEN: usize = 4;
 
 pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
-    if let Some(&[icmp_type, code]) = walk.rest.first_chunk()
-        && let Some(layer) = walk.current()
-    {
+    if let (Some(&[icmp_type, code]), Some(layer)) = (walk.rest.first_chunk(), walk.current()) {
         layer.tuple.src_port = icmp_type.into();
         layer.tuple.dst_port = code.into();
     }
