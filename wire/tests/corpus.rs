@@ -1,5 +1,7 @@
 //! The dissector against real savefiles, with tshark as the oracle. Without corpus or tshark a test says so and passes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::HashMap;
 use std::fs;
 use std::net::IpAddr;
@@ -251,8 +253,11 @@ fn surplus(sample: &Sample, line: &[Vec<String>]) -> Vec<String> {
     surplus
 }
 
+/// Source, destination, ports.
+type Ends = (IpAddr, IpAddr, Option<(u16, u16)>);
+
 /// What the filters `host` and `port` of plain BPF compare in an untagged Ethernet frame: addresses, then ports.
-fn seen_by_bpf(bytes: &[u8]) -> Option<(IpAddr, IpAddr, Option<(u16, u16)>)> {
+fn seen_by_bpf(bytes: &[u8]) -> Option<Ends> {
     let at = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
     let has_ports = |protocol: u8| matches!(protocol, proto::TCP | proto::UDP | proto::SCTP);
     let ports = |begin: usize| at(begin).zip(at(begin + 2));

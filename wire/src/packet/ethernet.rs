@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::step::{Next, Step, ethertype};
+use super::step::{Next, Step, behind_ethertype};
 use super::walk::Walk;
 use crate::net::MacAddr;
 
@@ -29,7 +29,7 @@ pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
 #[inline]
 pub(super) fn type_or_length(walk: &mut Walk<'_, '_>, field: u16) -> Next {
     if field > LENGTH_MAX {
-        return ethertype(field);
+        return behind_ethertype(walk, field);
     }
     walk.limit(field.into());
     ControlFlow::Continue(Step::Llc)

@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::step::{Next, ip_protocol};
+use super::step::{Next, behind_ip};
 use super::walk::Walk;
 use super::{Fragment, Outcome};
 use crate::flow::AddrBytes;
@@ -58,7 +58,6 @@ pub(super) const fn mapped([a, b, c, d]: [u8; 4]) -> AddrBytes {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
-#[inline]
 pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
     let Some(header) = walk.rest.first_chunk().map(Header) else {
         return ControlFlow::Break(walk.ends_early());
@@ -84,7 +83,7 @@ pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
         Some(_) => return ControlFlow::Break(Outcome::Complete),
         None => {}
     }
-    ip_protocol(header.protocol())
+    behind_ip(walk, header.protocol())
 }
 
 /// Whether bytes whose protocol is not named can be an IPv4 packet: version and lengths agree.

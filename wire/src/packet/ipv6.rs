@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::step::{Next, Step, ip_protocol};
+use super::step::{Next, Step, behind_ip};
 use super::walk::Walk;
 use super::{Fragment, Outcome};
 use crate::flow::AddrBytes;
@@ -42,7 +42,6 @@ impl Header<'_> {
     }
 }
 
-#[inline]
 pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
     let header = Header(walk.take()?);
     if header.version() != 6 {
@@ -57,7 +56,6 @@ pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
 }
 
 /// Goes on with what an IPv6 header or extension header announced.
-#[inline]
 pub(super) fn next_step(walk: &mut Walk<'_, '_>, next_header: u8) -> Next {
     if let Some(layer) = walk.current() {
         layer.tuple.proto = next_header;
@@ -66,7 +64,7 @@ pub(super) fn next_step(walk: &mut Walk<'_, '_>, next_header: u8) -> Next {
         HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => extension(walk, 8),
         FRAGMENT => fragment(walk),
         NO_NEXT_HEADER => ControlFlow::Break(Outcome::Complete),
-        _ => ip_protocol(next_header),
+        _ => behind_ip(walk, next_header),
     }
 }
 

@@ -113,6 +113,26 @@ pub(super) fn run(walk: &mut Walk<'_, '_>, step: Step) -> Next {
     }
 }
 
+/// Takes the header behind an EtherType at once where that is IP, as in nearly every frame: no way through the loop.
+#[inline]
+pub(super) fn behind_ethertype(walk: &mut Walk<'_, '_>, number: u16) -> Next {
+    match number {
+        0x0800 => ipv4::step(walk),
+        0x86dd => ipv6::step(walk),
+        _ => ethertype(number),
+    }
+}
+
+/// Takes the header behind an IP protocol number at once where that is TCP or UDP.
+#[inline(always)]
+pub(super) fn behind_ip(walk: &mut Walk<'_, '_>, protocol: u8) -> Next {
+    match protocol {
+        proto::TCP => tcp::step(walk),
+        proto::UDP => udp::step(walk),
+        _ => ip_protocol(protocol),
+    }
+}
+
 fn ip(walk: &mut Walk<'_, '_>) -> Next {
     match walk.rest.first().map(|first| first >> 4) {
         Some(4) => ipv4::step(walk),
@@ -122,8 +142,8 @@ fn ip(walk: &mut Walk<'_, '_>) -> Next {
     }
 }
 
-/// The step for an EtherType.
-#[inline]
+/// The step for an EtherType. Not inlined, so that the tests for IP before it stay what they are.
+#[inline(never)]
 pub(super) fn ethertype(ethertype: u16) -> Next {
     ControlFlow::Continue(match ethertype {
         0x0800 => Step::Ipv4,
@@ -145,8 +165,8 @@ pub(super) fn ethertype(ethertype: u16) -> Next {
 }
 
 /// The step for an IP protocol number, the same behind both versions.
-#[inline]
-pub(super) fn ip_protocol(protocol: u8) -> Next {
+#[inline(never)]
+fn ip_protocol(protocol: u8) -> Next {
     ControlFlow::Continue(match protocol {
         proto::TCP => Step::Tcp,
         proto::UDP => Step::Udp,

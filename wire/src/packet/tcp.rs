@@ -11,11 +11,13 @@ const HEADER_MIN: usize = 20;
 
 #[inline]
 pub(super) fn step(walk: &mut Walk<'_, '_>) -> Next {
-    walk.ports();
-    let Some(&[_, _, _, _, _, _, _, _, _, _, _, _, offset, flags]) = walk.rest.first_chunk() else {
+    let Some(&[s0, s1, d0, d1, _, _, _, _, _, _, _, _, offset, flags]) = walk.rest.first_chunk() else {
+        walk.ports();
         return ControlFlow::Break(walk.ends_early());
     };
     if let Some(layer) = walk.current() {
+        layer.tuple.src_port = u16::from_be_bytes([s0, s1]);
+        layer.tuple.dst_port = u16::from_be_bytes([d0, d1]);
         layer.tcp_flags = flags;
     }
     let header_len = usize::from(offset >> 4) * 4;
