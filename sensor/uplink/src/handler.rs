@@ -18,6 +18,9 @@ pub trait Handler: Send + Sync + 'static {
     /// How the sensor does. The uplink fills in `sensor`, `sent`, `mqtt_session`, `unsigned_requests` and `jobs`.
     fn status(&self) -> Status;
 
+    /// Called once on the worker thread before its first job: the place to lower its priority.
+    fn prepare_worker(&self) {}
+
     /// Whether `query` can be answered at all, before the request is accepted; the words go to the requester.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ const SUFFIX: &str = ".result";
 /// A result while a job writes it. Implements [`Write`]; writing more than its bound is an error.
 pub struct Spool {
     file: io::BufWriter<File>,
-    path: PathBuf,
+    path: RemovedLater,
     hash: sha2::Sha256,
     written: u64,
     most: u64,
@@ -22,7 +22,7 @@ pub struct Spool {
 
 impl std::fmt::Debug for Spool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Spool({}, {} of at most {} bytes)", self.path.display(), self.written, self.most)
+        write!(f, "Spool({}, {} of at most {} bytes)", self.path.0.display(), self.written, self.most)
     }
 }
 
@@ -35,7 +35,7 @@ impl Spool {
         let path = dir.join(format!("{job}{SUFFIX}"));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         let file = io::BufWriter::with_capacity(64 * 1024, file);
-        Ok(Self { file, path, hash: sha2::Sha256::default(), written: 0, most })
+        Ok(Self { file, path: RemovedLater(path), hash: sha2::Sha256::default(), written: 0, most })
     }
 
     /// Bytes written so far.
@@ -59,15 +59,10 @@ impl Spool {
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Spooled {
             file,
-            path: self.path,
+            _path: self.path,
             bytes: self.written,
             sha256: Sha256(self.hash.finalize().into()),
         })
-    }
-
-    /// Gives up: removes the file.
-    pub fn discard(self) {
-        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -88,11 +83,21 @@ impl Write for Spool {
     }
 }
 
+/// A file that is removed when this is dropped.
+#[derive(Debug)]
+struct RemovedLater(PathBuf);
+
+impl Drop for RemovedLater {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// A finished result. The file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Spooled {
     file: File,
-    path: PathBuf,
+    _path: RemovedLater,
     bytes: u64,
     sha256: Sha256,
 }
@@ -111,10 +116,7 @@ impl Spooled {
     }
 
     /// Chunk `index` of `chunk_bytes` each.
-    ///
-    /// # Errors
-    /// When the file cannot be read back.
-    pub fn chunk(&mut self, job: Ulid, index: u32, chunk_bytes: u32) -> io::Result<Chunk> {
+    pub(crate) fn chunk(&mut self, job: Ulid, index: u32, chunk_bytes: u32) -> io::Result<Chunk> {
         let start = u64::from(index) * u64::from(chunk_bytes);
         let length = self.bytes.saturating_sub(start).min(chunk_bytes.into());
         self.file.seek(SeekFrom::Start(start))?;
@@ -124,17 +126,8 @@ impl Spooled {
     }
 }
 
-impl Drop for Spooled {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 /// Makes the spool directory and removes what an earlier run left in it.
-///
-/// # Errors
-/// When it cannot be made or read.
-pub fn prepare(dir: &Path) -> io::Result<()> {
+pub(crate) fn prepare(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -172,6 +165,8 @@ mod tests {
         let mut spool = Spool::create(dir.path(), JOB, 10).unwrap();
         spool.write_all(&[0; 10]).unwrap();
         let error = spool.write_all(&[0; 1]).unwrap_err();
+        drop(spool);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         assert_eq!(error.to_string(), "the result is larger than the 10 bytes that may be spooled");
     }
 

@@ -1,0 +1,91 @@
+//! What the sensor says of itself: state and status, when they are due or something noteworthy has changed.
+
+use std::time::Instant;
+
+use hindcap_link::Message;
+use hindcap_wire::message::status::ALARMS_MAX;
+use hindcap_wire::message::{Channel, Encoding, JobStatus, MqttSession, SCHEMA, SensorId, State, Status};
+use hindcap_wire::time::Timestamp;
+
+use super::{Active, Engine, Outlet, Stage};
+use crate::limits::STATUS_LOOK_INTERVAL;
+use crate::outgoing;
+
+impl Engine {
+    pub(super) fn status(&self, now: Timestamp) -> Status {
+        let count = |wanted: fn(&Active) -> bool| {
+            u32::try_from(self.active.iter().filter(|active| wanted(active)).count()).unwrap_or(u32::MAX)
+        };
+        let mut status = self.handler.status();
+        status.alarms.truncate(ALARMS_MAX);
+        Status {
+            schema: SCHEMA,
+            sensor: self.settings.sensor.clone(),
+            sent: now,
+            mqtt_session: self.mqtt_session,
+            unsigned_requests: self.settings.unsigned_requests,
+            jobs: JobStatus {
+                queued: count(|active| matches!(active.stage, Stage::Queued)),
+                running: count(|active| matches!(active.stage, Stage::Running { .. })),
+                delivering: count(Active::is_delivering),
+                ended: self.ended,
+                rejected: self.rejected,
+            },
+            ..status
+        }
+    }
+
+    /// Status, then state: a state about another connection than the status is late (see `message::status::is_online`).
+    /// Repeating the state overwrites a late last will.
+    pub(super) fn publish_status(&mut self, out: &mut dyn Outlet, now: Timestamp, instant: Instant) {
+        let status = self.status(now);
+        let sensor = &self.settings.sensor;
+        let state = state(sensor, self.mqtt_session, true, now);
+        for message in [
+            outgoing::document(sensor, Channel::Status, &status, Encoding::Json, None),
+            outgoing::document(sensor, Channel::State, &state, Encoding::Json, None),
+        ] {
+            if message.is_ok_and(|message| out.send(message).is_err()) {
+                log::warn!("the status was not sent: the outbox is full");
+            }
+        }
+        self.status_shown = Some(status);
+        self.status_due = instant + self.settings.status_interval;
+        self.status_look = instant + STATUS_LOOK_INTERVAL;
+    }
+
+    pub(super) fn status_if_due(&mut self, out: &mut dyn Outlet, now: Timestamp, instant: Instant) {
+        if instant >= self.status_due {
+            return self.publish_status(out, now, instant);
+        }
+        if instant >= self.status_look {
+            self.status_look = instant + STATUS_LOOK_INTERVAL;
+            let status = self.status(now);
+            if self.status_shown.as_ref().is_none_or(|shown| noteworthy(shown) != noteworthy(&status)) {
+                self.publish_status(out, now, instant);
+            }
+        }
+    }
+
+    /// The farewell: the last will in our own words.
+    pub(crate) fn farewell(&self, now: Timestamp) -> Option<Message> {
+        offline(&self.settings.sensor, self.mqtt_session, now)
+    }
+}
+
+/// What of a status is worth a message at once.
+fn noteworthy(status: &Status) -> impl PartialEq {
+    let alarms: Vec<String> = status.alarms.iter().map(|alarm| alarm.name.clone()).collect();
+    let link_up = status.capture.as_ref().and_then(|capture| capture.link_up);
+    (alarms, link_up, status.clock.state, status.jobs)
+}
+
+fn state(sensor: &SensorId, mqtt_session: MqttSession, online: bool, now: Timestamp) -> State {
+    State { schema: SCHEMA, sensor: sensor.clone(), online, mqtt_session, sent: now }
+}
+
+/// The last will of one connection.
+pub(crate) fn offline(sensor: &SensorId, mqtt_session: MqttSession, now: Timestamp) -> Option<Message> {
+    let state = state(sensor, mqtt_session, false, now);
+    outgoing::document(sensor, Channel::State, &state, Encoding::Json, None).ok()
+}
