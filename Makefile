@@ -2,7 +2,7 @@
 # On a fresh Debian or Ubuntu machine `make demo` and `make test` install what they need through `make setup`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo bench fuzz-smoke clean
+.PHONY: help setup build test demo bench fuzz-smoke check-no-std clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && ($$1 == "help" || !system("test -e scripts/" $$1)) \
@@ -24,6 +24,11 @@ clean: ## remove what the build made
 ifneq ($(wildcard scripts/demo),)
 demo: setup ## record real traffic on a mirror port and fetch one session of it over MQTT
 	@scripts/demo
+endif
+
+ifneq ($(wildcard scripts/check-no-std),)
+check-no-std: setup ## prove that wire links without the standard library
+	@scripts/check-no-std
 endif
 
 ifneq ($(wildcard scripts/bench),)
