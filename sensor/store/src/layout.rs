@@ -2,26 +2,20 @@
 
 use hindcap_wire::limits::PAGE_BYTES;
 
+use crate::catalog::Layout;
 use crate::state::STATE_BYTES;
+use crate::volume::Geometry;
 
-/// Bytes of a catalog entry.
-pub const CATALOG_ENTRY_BYTES: u64 = 64;
 /// What a store takes beside its areas: directories, `LOCK`, and the notes for people.
 const OVERHEAD_BYTES: u64 = 64 * 1024;
 /// Notes for people, per segment.
 const NOTES_BYTES: u64 = 128;
 
-/// Bytes of a segment's filter slot in the catalog.
-#[must_use]
-pub const fn filter_slot_bytes(segment_bytes: u32) -> u64 {
-    (segment_bytes / (1024 * 1024)).saturating_mul(768).div_ceil(4096) as u64 * 4096
-}
-
 /// Bytes of the catalog area, a whole number of pages.
 #[must_use]
 pub const fn catalog_bytes(segment_bytes: u32, segments: u32) -> u64 {
-    let bytes = segments as u64 * (CATALOG_ENTRY_BYTES + filter_slot_bytes(segment_bytes)) + 4096;
-    bytes.div_ceil(PAGE_BYTES as u64) * PAGE_BYTES as u64
+    let geometry = Geometry { segment_bytes, segments, sector_bytes: 512 };
+    Layout::of(&geometry).area_bytes().div_ceil(PAGE_BYTES as u64) * PAGE_BYTES as u64
 }
 
 /// Bytes of a whole store.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use hindcap_wire::index::IndexError;
 use hindcap_wire::time::Timestamp;
 
 use crate::volume::VolumeError;
@@ -19,8 +20,8 @@ pub enum ReadError {
         /// The generation that was asked for.
         generation: u64,
     },
-    /// Not supported by this reader.
-    Unsupported,
+    /// An index built here does not read back: a defect of this program.
+    Index(IndexError),
 }
 
 impl fmt::Display for ReadError {
@@ -30,7 +31,7 @@ impl fmt::Display for ReadError {
             Self::Gone { segment, generation } => {
                 write!(f, "segment {segment} was overwritten: generation {generation} is gone")
             }
-            Self::Unsupported => f.write_str("not supported by this reader"),
+            Self::Index(error) => write!(f, "the index built from the packets: {error}"),
         }
     }
 }
@@ -39,7 +40,8 @@ impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Volume(error) => Some(error),
-            _ => None,
+            Self::Index(error) => Some(error),
+            Self::Gone { .. } => None,
         }
     }
 }

@@ -10,7 +10,7 @@ pub enum SegmentState {
     Open,
     /// Finished, with an index.
     Sealed,
-    /// Finished, but its summary or index is damaged: known by its commit blocks.
+    /// Not the newest, yet without a summary that can be read: known by its commit blocks.
     Damaged,
 }
 

@@ -6,29 +6,42 @@
 //! with its CRC-32 (sealed segments) or lies in a batch whose CRC-32 agrees (open ones).
 
 mod error;
+mod filters;
 mod info;
+mod pages;
+mod scan;
+mod survey;
 
-pub use error::{ReadError, Served};
+pub use error::{Damage, ReadError, Served};
 pub use info::{SegmentInfo, SegmentState};
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use hindcap_wire::index::{FilterKey, IndexDoc, PageSet};
+use hindcap_wire::index::{FilterKey, IndexDoc, IndexLimits, PageSet};
+use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::packet::{LinkType, Packet};
 
-use crate::volume::VolumeRead;
+use crate::volume::{Area, VolumeRead};
+use filters::Filters;
+use pages::Pages;
+use scan::{Scan, Turn};
+use survey::Known;
 
-/// Bounds and places of a [`Reader`].
+/// Bounds of a [`Reader`].
 #[derive(Clone, Copy, Debug)]
 pub struct ReaderOptions {
     /// Bytes of catalog filters kept in memory, newest segments first.
     pub filter_cache_bytes: usize,
+    /// Bytes of encoded indexes kept in memory, used last first; the one in use is kept in any case.
+    pub index_cache_bytes: usize,
+    /// Makes the hash tables of an index that is built here hard to aim at.
+    pub seed: u64,
 }
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        Self { filter_cache_bytes: 1024 * 1024 }
+        Self { filter_cache_bytes: 1024 * 1024, index_cache_bytes: 1024 * 1024, seed: 0 }
     }
 }
 
@@ -45,12 +58,30 @@ pub struct PacketAt<'a> {
     pub offset: u32,
 }
 
+/// An index and the stretches of its segment, in bytes, that hold no whole batch.
+#[derive(Clone, Debug)]
+struct Indexed {
+    generation: u64,
+    doc: Arc<IndexDoc>,
+    damage: Vec<Range<u32>>,
+    /// Nothing will be added: the segment was not open any more.
+    whole: bool,
+}
+
 /// Reads a store through its volume.
 #[derive(Debug)]
 pub struct Reader<V> {
     volume: V,
+    limits: IndexLimits,
     options: ReaderOptions,
-    segments: Vec<SegmentInfo>,
+    known: Vec<Known>,
+    infos: Vec<SegmentInfo>,
+    filters: Filters,
+    /// Indexes used lately, the last one at the end.
+    indexes: Vec<Indexed>,
+    /// The growing index of the open segment.
+    scan: Option<Box<Scan>>,
+    buffer: Vec<u8>,
 }
 
 impl<V: VolumeRead> Reader<V> {
@@ -59,40 +90,151 @@ impl<V: VolumeRead> Reader<V> {
     /// # Errors
     /// When the volume cannot be read at all.
     pub fn open(volume: V, options: ReaderOptions) -> Result<Self, ReadError> {
-        let mut reader = Self { volume, options, segments: Vec::new() };
+        let mut reader = Self {
+            limits: IndexLimits::for_segment(volume.geometry().segment_bytes),
+            volume,
+            filters: Filters::new(options.filter_cache_bytes),
+            options,
+            known: Vec::new(),
+            infos: Vec::new(),
+            indexes: Vec::new(),
+            scan: None,
+            buffer: Vec::new(),
+        };
         reader.refresh()?;
         Ok(reader)
     }
 
-    /// Takes notice of what was written since: cheap when little was.
+    /// Takes notice of what was written since: one small read per segment, and what was committed to the open one.
     ///
     /// # Errors
     /// When the volume cannot be read at all.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
-        let _ = (&self.volume, &self.options);
-        Err(ReadError::Unsupported)
+        self.known = survey::survey(&self.volume, std::mem::take(&mut self.known))?;
+        self.infos = self.known.iter().map(|known| known.info.clone()).collect();
+        let oldest = self.infos.first().map_or(0, |info| info.generation);
+        self.filters.forget_before(oldest);
+        self.indexes.retain(|indexed| indexed.generation >= oldest);
+        Ok(())
     }
 
     /// All segments that hold something, oldest generation first.
     #[must_use]
     pub fn segments(&self) -> &[SegmentInfo] {
-        &self.segments
+        &self.infos
+    }
+
+    /// The volume.
+    #[must_use]
+    pub const fn volume(&self) -> &V {
+        &self.volume
+    }
+
+    fn known(&self, segment: &SegmentInfo) -> Result<&Known, ReadError> {
+        let found = self.known.binary_search_by_key(&segment.generation, |known| known.info.generation);
+        match found.map(|at| &self.known[at]) {
+            Ok(known) if known.info.number == segment.number => Ok(known),
+            _ => Err(ReadError::Gone { segment: segment.number, generation: segment.generation }),
+        }
     }
 
     /// Whether `segment` may hold packets that have all of `keys`. `false` is certain; `true` when nothing is known.
     pub fn may_contain(&mut self, segment: &SegmentInfo, keys: &[FilterKey]) -> bool {
-        let _ = (segment, keys);
-        true
+        let entry = self.known(segment).ok().and_then(|known| known.entry);
+        entry.is_none_or(|entry| self.filters.may_contain(&self.volume, segment.number, &entry, keys))
     }
 
     /// The index of `segment`: from its tail when sealed, else built from its committed batches, and for the open
-    /// segment kept and continued at the next call.
+    /// segment kept and continued at the next call after a [`Reader::refresh`].
     ///
     /// # Errors
     /// [`ReadError::Gone`] when the segment was overwritten, else a failure to read.
     pub fn index(&mut self, segment: &SegmentInfo) -> Result<Arc<IndexDoc>, ReadError> {
-        let _ = segment;
-        Err(ReadError::Unsupported)
+        self.indexed(segment).map(|indexed| indexed.doc)
+    }
+
+    fn indexed(&mut self, segment: &SegmentInfo) -> Result<Indexed, ReadError> {
+        let known = self.known(segment)?.clone();
+        let cached = self.indexes.iter().position(|indexed| indexed.generation == segment.generation);
+        if let Some(at) = cached.filter(|at| self.indexes[*at].whole) {
+            let indexed = self.indexes.remove(at);
+            self.indexes.push(indexed.clone());
+            return Ok(indexed);
+        }
+        let sealed = if known.info.state == SegmentState::Sealed { self.read_tail(segment)? } else { None };
+        let indexed = match sealed {
+            Some(doc) => {
+                let doc = Arc::new(doc);
+                Indexed { generation: segment.generation, doc, damage: Vec::new(), whole: true }
+            }
+            None => self.scan_batches(&known)?,
+        };
+        self.still_there(segment)?;
+        self.keep(indexed.clone());
+        Ok(indexed)
+    }
+
+    fn keep(&mut self, indexed: Indexed) {
+        self.indexes.retain(|other| other.generation != indexed.generation);
+        self.indexes.push(indexed);
+        let mut bytes: usize = self.indexes.iter().map(|indexed| indexed.doc.bytes()).sum();
+        while bytes > self.options.index_cache_bytes && self.indexes.len() > 1 {
+            bytes -= self.indexes.remove(0).doc.bytes();
+        }
+    }
+
+    /// The index in the tail, if it is whole and has flow records.
+    fn read_tail(&self, segment: &SegmentInfo) -> Result<Option<IndexDoc>, ReadError> {
+        let Some(page) = survey::summary(&self.volume, segment.number)? else { return Ok(None) };
+        let fits = page.generation == segment.generation
+            && page.summary.has_flows
+            && page.index_bytes <= self.limits.index_bytes
+            && u64::from(page.index_offset) + 8 + u64::from(page.index_bytes)
+                <= self.limits.segment_bytes.into();
+        if !fits {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; page.index_bytes as usize];
+        self.volume.read(Area::Segment(segment.number), u64::from(page.index_offset) + 8, &mut bytes)?;
+        let doc = IndexDoc::parse(bytes).ok();
+        Ok(doc.filter(|doc| *doc.limits() == self.limits && doc.pages() * PAGE_BYTES == page.data_bytes))
+    }
+
+    /// The index of what the commit blocks vouch for.
+    fn scan_batches(&mut self, known: &Known) -> Result<Indexed, ReadError> {
+        let turn = Turn::of(&known.info, known.header.store);
+        let mut scan = match self.scan.take() {
+            Some(scan) if scan.turn == turn => scan,
+            _ => Box::new(Scan::new(turn, self.limits, self.options.seed)),
+        };
+        let grown = scan.proceed(&self.volume)?;
+        let whole = known.info.state != SegmentState::Open;
+        let cached = self.indexes.iter().find(|indexed| indexed.generation == known.info.generation);
+        let indexed = match cached {
+            Some(indexed) if !grown => Indexed { whole, ..indexed.clone() },
+            _ => Indexed {
+                whole,
+                generation: known.info.generation,
+                doc: Arc::new(scan.doc()?),
+                damage: scan.damage().to_vec(),
+            },
+        };
+        if !whole {
+            self.scan = Some(scan);
+        }
+        Ok(indexed)
+    }
+
+    /// Whether the header still names the generation.
+    fn still_there(&self, segment: &SegmentInfo) -> Result<(), ReadError> {
+        let gone = ReadError::Gone { segment: segment.number, generation: segment.generation };
+        let known = self.known(segment)?;
+        match survey::header(&self.volume, segment.number)? {
+            Some(header) if header.generation == segment.generation => Ok(()),
+            // A header that was damaged all along says nothing.
+            None if known.header_damaged => Ok(()),
+            _ => Err(gone),
+        }
     }
 
     /// Gives the packets whose blocks start in `pages` of `segment` to `visit`, in the order of capture, until it
@@ -107,7 +249,38 @@ impl<V: VolumeRead> Reader<V> {
         pages: &PageSet,
         visit: &mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>,
     ) -> Result<Served, ReadError> {
-        let _ = (segment, pages, visit);
-        Err(ReadError::Unsupported)
+        let Indexed { doc, damage, .. } = self.indexed(segment)?;
+        let mut served = Served::default();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut reading =
+            Pages { volume: &self.volume, segment: segment.number, doc: &doc, buffer: &mut buffer };
+        let done = reading.serve(pages, &mut served, visit);
+        self.buffer = buffer;
+        done?;
+        for stretch in &damage {
+            let (start, end) = (stretch.start / PAGE_BYTES, stretch.end / PAGE_BYTES);
+            if (start..end).any(|page| pages.contains(page as u16)) {
+                let times = pages::times_of(&doc, start.saturating_sub(1)..end + 1);
+                served.damage.push(Damage { pages: (start, end), times });
+            }
+        }
+        if !served.damage.is_empty() {
+            self.still_there(segment)?;
+        }
+        Ok(served)
+    }
+
+    /// Stretches of `segment` that hold no whole batch although later ones do: what a query of all pages would report.
+    /// Known for segments without index only; sealed ones tell it page by page.
+    ///
+    /// # Errors
+    /// As [`Reader::index`].
+    pub fn lost_stretches(&mut self, segment: &SegmentInfo) -> Result<Vec<Damage>, ReadError> {
+        let Indexed { doc, damage, .. } = self.indexed(segment)?;
+        let stretch = |range: &Range<u32>| {
+            let (start, end) = (range.start / PAGE_BYTES, range.end / PAGE_BYTES);
+            Damage { pages: (start, end), times: pages::times_of(&doc, start.saturating_sub(1)..end + 1) }
+        };
+        Ok(damage.iter().map(stretch).collect())
     }
 }

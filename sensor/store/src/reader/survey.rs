@@ -1,0 +1,237 @@
+//! Which segments hold something: from headers, the catalog, summaries, and, for what is not sealed, commit blocks.
+
+use hindcap_wire::drops::DropCounts;
+use hindcap_wire::ledger::{Commit, HEADER_END, SegmentHeader, SummaryPage};
+use hindcap_wire::limits::PAGE_BYTES;
+use hindcap_wire::time::{ClockState, Timestamp};
+
+use super::ReadError;
+use super::info::{SegmentInfo, SegmentState};
+use super::scan::Turn;
+use crate::catalog::{self, Entry};
+use crate::state::{Slots, State};
+use crate::volume::{Area, VolumeError, VolumeRead};
+
+/// A segment that holds something, and how that is known.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub info: SegmentInfo,
+    pub header: SegmentHeader,
+    /// The header's block does not read back; `header` is made from the summary.
+    pub header_damaged: bool,
+    /// The catalog's entry of this generation.
+    pub entry: Option<Entry>,
+}
+
+/// Reads the header of a segment; `None` when there is none.
+pub(super) fn header(volume: &impl VolumeRead, segment: u32) -> Result<Option<SegmentHeader>, VolumeError> {
+    Ok(header_or_zeros(volume, segment)?.0)
+}
+
+/// The header, and whether there are zeros in its place: a segment never used.
+fn header_or_zeros(
+    volume: &impl VolumeRead,
+    segment: u32,
+) -> Result<(Option<SegmentHeader>, bool), VolumeError> {
+    let mut bytes = [0; HEADER_END];
+    volume.read(Area::Segment(segment), 0, &mut bytes)?;
+    Ok((SegmentHeader::decode(&bytes), bytes.iter().all(|byte| *byte == 0)))
+}
+
+/// Reads the summary of a segment; `None` when its last page is none.
+pub(super) fn summary(volume: &impl VolumeRead, segment: u32) -> Result<Option<SummaryPage>, VolumeError> {
+    let mut page = vec![0; SummaryPage::BYTES];
+    let offset = u64::from(volume.geometry().segment_bytes) - SummaryPage::BYTES as u64;
+    volume.read(Area::Segment(segment), offset, &mut page)?;
+    let data_fits = |page: &SummaryPage| {
+        page.data_bytes <= volume.geometry().segment_bytes && page.data_bytes % PAGE_BYTES == 0
+    };
+    Ok(SummaryPage::decode(&page).filter(data_fits))
+}
+
+/// All segments that hold something, oldest generation first. `before` is what was known; what cannot have changed is
+/// taken from it. A segment that cannot be read is left out: others may still be served.
+pub(super) fn survey(volume: &impl VolumeRead, before: Vec<Known>) -> Result<Vec<Known>, ReadError> {
+    let store = match State::load(volume) {
+        Ok(Slots::Whole(state)) => Some(state.uuid),
+        _ => None,
+    };
+    let segments = volume.geometry().segments;
+    let entries = catalog::entries(volume).unwrap_or_else(|_| vec![None; segments as usize]);
+    let mut before: Vec<Option<Known>> = by_number(before, segments);
+    let (mut known, mut failure) = (Vec::new(), None);
+    for (number, entry) in (0..segments).zip(entries) {
+        match look(volume, number, entry, before[number as usize].take(), store) {
+            Ok(Some(segment)) => known.push(segment),
+            Ok(None) => {}
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if known.is_empty() => return Err(error.into()),
+        _ => {}
+    }
+    known.sort_by_key(|known| known.info.generation);
+    // Two segments of one generation cannot be; one of them is somebody's copy.
+    known.dedup_by(|next, one| next.info.generation == one.info.generation);
+    settle(&mut known);
+    Ok(known)
+}
+
+/// Only the newest segment can be open; others that were never sealed were given up by their writer.
+fn settle(known: &mut [Known]) {
+    if let Some((_, older)) = known.split_last_mut() {
+        for known in older.iter_mut().filter(|known| known.info.state == SegmentState::Open) {
+            known.info.state = SegmentState::Damaged;
+        }
+    }
+}
+
+fn by_number(known: Vec<Known>, segments: u32) -> Vec<Option<Known>> {
+    let mut table: Vec<Option<Known>> = (0..segments).map(|_| None).collect();
+    for known in known {
+        if let Some(place) = table.get_mut(known.info.number as usize) {
+            *place = Some(known);
+        }
+    }
+    table
+}
+
+fn look(
+    volume: &impl VolumeRead,
+    number: u32,
+    entry: Option<Entry>,
+    before: Option<Known>,
+    store: Option<[u8; 16]>,
+) -> Result<Option<Known>, VolumeError> {
+    let (header, unused) = header_or_zeros(volume, number)?;
+    let Some(header) = header else {
+        return if unused { Ok(None) } else { look_behind_damage(volume, number, entry, before, store) };
+    };
+    if store.is_some_and(|store| store != header.store) {
+        return Ok(None);
+    }
+    let entry = entry.filter(|entry| entry.generation == header.generation);
+    let same = before.filter(|known| known.info.generation == header.generation);
+    if let Some(same) = same.as_ref().filter(|known| known.info.state == SegmentState::Sealed) {
+        return Ok(Some(Known { entry, ..same.clone() }));
+    }
+    if let Some(entry) = &entry {
+        let info = info_of_entry(number, &header, entry);
+        return Ok(Some(Known { info, header, header_damaged: false, entry: Some(*entry) }));
+    }
+    let sealed = summary(volume, number)?.filter(|page| page.generation == header.generation);
+    let given_up = same.as_ref().filter(|known| known.info.state == SegmentState::Damaged);
+    let info = match (sealed, given_up) {
+        (Some(page), _) => info_of_summary(number, &page),
+        (None, Some(known)) => known.info.clone(),
+        (None, None) => info_of_batches(volume, number, &header, same.map(|known| known.info))?,
+    };
+    Ok(Some(Known { info, header, header_damaged: false, entry }))
+}
+
+/// A segment whose first bytes are damaged, but whose summary is whole.
+fn look_behind_damage(
+    volume: &impl VolumeRead,
+    number: u32,
+    entry: Option<Entry>,
+    before: Option<Known>,
+    store: Option<[u8; 16]>,
+) -> Result<Option<Known>, VolumeError> {
+    let page = summary(volume, number)?.filter(|page| store.is_none_or(|store| store == page.summary.store));
+    let Some(page) = page else { return Ok(None) };
+    if let Some(before) =
+        before.filter(|known| known.header_damaged && known.info.generation == page.generation)
+    {
+        return Ok(Some(before));
+    }
+    let header = SegmentHeader {
+        store: page.summary.store,
+        generation: page.generation,
+        segment_bytes: volume.geometry().segment_bytes,
+        epoch: 0,
+        created: page.summary.created,
+        chain_before: page.summary.chain_before,
+    };
+    let entry = entry.filter(|entry| entry.generation == page.generation);
+    Ok(Some(Known { info: info_of_summary(number, &page), header, header_damaged: true, entry }))
+}
+
+fn info_of_entry(number: u32, header: &SegmentHeader, entry: &Entry) -> SegmentInfo {
+    SegmentInfo {
+        number,
+        generation: entry.generation,
+        state: SegmentState::Sealed,
+        first: entry.first,
+        last: entry.last,
+        packets: entry.packets,
+        bytes: entry.bytes,
+        data_bytes: 0,
+        drops: DropCounts::default(),
+        drops_total: entry.drops,
+        created: header.created,
+        clock: entry.clock,
+    }
+}
+
+fn info_of_summary(number: u32, page: &SummaryPage) -> SegmentInfo {
+    let summary = &page.summary;
+    SegmentInfo {
+        number,
+        generation: page.generation,
+        state: SegmentState::Sealed,
+        first: summary.times.0,
+        last: summary.times.1,
+        packets: summary.packets,
+        bytes: summary.captured_bytes,
+        data_bytes: page.data_bytes,
+        drops: summary.drops,
+        drops_total: summary.drops.total(),
+        created: summary.created,
+        clock: summary.clock,
+    }
+}
+
+/// What the last whole batch says; only what was written after `before` is looked at.
+fn info_of_batches(
+    volume: &impl VolumeRead,
+    number: u32,
+    header: &SegmentHeader,
+    before: Option<SegmentInfo>,
+) -> Result<SegmentInfo, VolumeError> {
+    let turn = Turn { store: header.store, segment: number, generation: header.generation };
+    let from = before.as_ref().map_or(0, |info| info.data_bytes);
+    let last = turn.last(volume, from)?.map(|commit| info_of_commit(number, header, &commit));
+    Ok(last.or(before).unwrap_or_else(|| SegmentInfo {
+        number,
+        generation: header.generation,
+        state: SegmentState::Open,
+        first: Timestamp::MAX,
+        last: Timestamp::MIN,
+        packets: 0,
+        bytes: 0,
+        data_bytes: 0,
+        drops: DropCounts::default(),
+        drops_total: 0,
+        created: header.created,
+        clock: ClockState::Unknown,
+    }))
+}
+
+fn info_of_commit(number: u32, header: &SegmentHeader, commit: &Commit) -> SegmentInfo {
+    SegmentInfo {
+        number,
+        generation: header.generation,
+        state: SegmentState::Open,
+        first: commit.segment_times.0,
+        last: commit.segment_times.1,
+        packets: commit.segment_packets,
+        bytes: commit.segment_captured_bytes,
+        data_bytes: commit.offset + commit.bytes,
+        // The batches tell; a reader that needs them opens the index.
+        drops: DropCounts::default(),
+        drops_total: 0,
+        created: header.created,
+        clock: commit.clock,
+    }
+}
