@@ -57,6 +57,15 @@ pub enum StoreError {
     },
     /// More different interfaces than a store numbers.
     TooManyInterfaces,
+    /// Recording ended while storage failed.
+    NotDurable {
+        /// Packets lost to storage errors since the recorder was made.
+        packets: u64,
+        /// What storage said last.
+        message: String,
+    },
+    /// The writer's thread could not be started.
+    Thread(std::io::Error),
     /// The volume failed.
     Volume(VolumeError),
 }
@@ -98,6 +107,10 @@ impl fmt::Display for StoreError {
             ),
             Self::Option { what } => f.write_str(what),
             Self::TooManyInterfaces => f.write_str("too many different interfaces for one store"),
+            Self::NotDurable { packets, message } => {
+                write!(f, "{packets} packets were lost because storage failed: {message}")
+            }
+            Self::Thread(error) => write!(f, "cannot start the writer's thread: {error}"),
             Self::Volume(error) => error.fmt(f),
         }
     }
@@ -107,6 +120,7 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Volume(error) => error.source(),
+            Self::Thread(error) => Some(error),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::time::Timestamp;
 
 /// Counters and the state of storage. All figures are totals since the recorder was made.
@@ -34,6 +35,10 @@ pub struct Health {
     pub(crate) storage_errors: AtomicU64,
     /// Wall clock of the first failure since the last success, 0 while all is well.
     failing_since: AtomicU64,
+    /// Start of an outage that has ended, 0 once the recorder has taken note.
+    ended_outage: AtomicU64,
+    /// Drops that commits told which were lost, and the packets of these batches; by cause.
+    lost_drops: [AtomicU64; DropCause::COUNT],
     message: Mutex<Option<String>>,
     warning: Mutex<Option<String>>,
 }
@@ -97,12 +102,33 @@ impl Health {
         self.failed_generation.store(generation, Ordering::Release);
     }
 
-    /// Storage works (again). Returns since when it had not.
-    pub(crate) fn recover(&self) -> Option<Timestamp> {
-        if self.failing_since.load(Ordering::Relaxed) == 0 {
+    /// Storage works (again): an outage, if there was one, is over.
+    pub(crate) fn recover(&self) {
+        if self.failing_since.load(Ordering::Relaxed) != 0 {
+            let since = self.failing_since.swap(0, Ordering::AcqRel);
+            let _ = self.ended_outage.compare_exchange(0, since, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// The start of an outage that has ended, once.
+    pub(crate) fn take_ended_outage(&self) -> Option<Timestamp> {
+        if self.ended_outage.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        Some(Timestamp(self.failing_since.swap(0, Ordering::AcqRel)))
+        Some(Timestamp(self.ended_outage.swap(0, Ordering::AcqRel)))
+    }
+
+    /// A batch is lost: its packets, and the drops that its commit would have told.
+    pub(crate) fn lose(&self, packets: u64, drops: &DropCounts) {
+        self.packets_lost.fetch_add(packets, Ordering::Relaxed);
+        for (total, count) in self.lost_drops.iter().zip(drops.0) {
+            total.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Everything that [`Health::lose`] was told.
+    pub(crate) fn lost_drops(&self) -> DropCounts {
+        DropCounts(std::array::from_fn(|cause| self.lost_drops[cause].load(Ordering::Relaxed)))
     }
 
     /// Since when storage has been failing.
@@ -139,10 +165,10 @@ mod tests {
         health.fail(4, Timestamp(60), &"ENOSPC");
         let snapshot = health.snapshot();
         assert_eq!(snapshot.failing, Some((Timestamp(50), String::from("ENOSPC"))));
-        assert_eq!(
-            (snapshot.storage_errors, health.recover(), health.recover()),
-            (2, Some(Timestamp(50)), None)
-        );
+        health.recover();
+        health.recover();
+        assert_eq!(snapshot.storage_errors, 2);
+        assert_eq!((health.take_ended_outage(), health.take_ended_outage()), (Some(Timestamp(50)), None));
         assert_eq!(health.snapshot().failing, None);
     }
 }

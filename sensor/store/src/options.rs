@@ -77,6 +77,8 @@ pub struct RecorderOptions {
     /// Batches that may be written before one flush makes them durable. 1 for live capture; an import, which can be
     /// repeated, flushes less often.
     pub batches_per_flush: u32,
+    /// Whether a packet may wait for storage (an import) or is dropped when no buffer is free (live capture).
+    pub may_wait: bool,
     /// Whether segments are hashed (SHA-256) and chained.
     pub hash_chain: bool,
 }
@@ -95,6 +97,7 @@ impl RecorderOptions {
             buffers: 6,
             back_end: BackEnd::Threaded,
             batches_per_flush: 1,
+            may_wait: false,
             hash_chain: true,
         }
     }
@@ -102,6 +105,12 @@ impl RecorderOptions {
     /// An import: as fast as the savefile can be read. The recorder waits for storage and drops nothing.
     #[must_use]
     pub const fn import() -> Self {
-        Self { back_end: BackEnd::Inline, buffers: 2, batches_per_flush: 16, ..Self::live() }
+        Self { batches_per_flush: 16, may_wait: true, ..Self::live() }
+    }
+
+    /// Everything in the caller's thread, each batch durable before the call returns: simulations, tests, tiny imports.
+    #[must_use]
+    pub const fn inline() -> Self {
+        Self { back_end: BackEnd::Inline, buffers: 2, may_wait: true, ..Self::live() }
     }
 }

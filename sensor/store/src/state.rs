@@ -30,6 +30,8 @@ pub struct State {
     pub epoch: u32,
     /// Bytes handed to the medium since the store was made.
     pub odometer_bytes: u64,
+    /// Whether the last recorder ended in order.
+    pub clean: bool,
 }
 
 /// What the two slots say.
@@ -122,6 +124,7 @@ mod tests {
         segments: 30,
         epoch: 2,
         odometer_bytes: u64::MAX,
+        clean: true,
     };
 
     #[test]

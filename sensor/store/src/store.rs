@@ -54,7 +54,8 @@ impl Store<DirVolume> {
         dir::allocate(&path.join(STATE_FILE), STATE_BYTES)?;
         let mut volume = DirVolume::new(path.clone(), options.segment_bytes, segments, lock);
         let segment_bytes = options.segment_bytes;
-        let mut state = State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0 };
+        let mut state =
+            State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0, clean: true };
         // The state comes last: a store without one is not finished.
         state.store(&mut volume)?;
         dir::sync_dir(path)?;
@@ -96,7 +97,8 @@ impl<V: VolumeWrite> Store<V> {
     /// The volume failed.
     pub fn format(mut volume: V, uuid: [u8; 16]) -> Result<Self, StoreError> {
         let Geometry { segment_bytes, segments, .. } = volume.geometry();
-        let mut state = State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0 };
+        let mut state =
+            State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0, clean: true };
         state.store(&mut volume)?;
         Ok(Self { volume, state, health: Arc::default() })
     }

@@ -1,62 +1,317 @@
-//! The recorder's front: what the capture thread calls.
+//! The front half of the recorder: what the capture thread calls.
+//!
+//! [`Recorder::push`] looks into a packet, indexes it and copies it once into the open batch; full batches go to the
+//! [writer](crate::writer), whose answers bring the buffers back. It neither allocates, locks, logs nor waits (an import
+//! may wait for buffers, and writes in the same call). What cannot be kept is counted by cause and told by the next commit.
+//!
+//! - `open`: the open segment and where the next batch goes.
+//! - `clock`: flush interval, clock steps, drops, back-off while storage fails.
+
+mod clock;
+mod interfaces;
+mod open;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use hindcap_wire::drops::DropCounts;
-use hindcap_wire::ledger::EventKind;
+use hindcap_wire::drops::{DropCause, DropCounts};
+use hindcap_wire::ledger::{EVENT_BYTES, Event, EventKind, epb_bytes, put_epb};
+use hindcap_wire::limits::{CAPLEN_MAX, PAGE_BYTES};
 use hindcap_wire::packet::{Interface, Packet};
 
+use crate::index::Indexer;
+use crate::recovery::{new_indexer, recover};
+use crate::ring::Ring;
 use crate::volume::VolumeWrite;
-use crate::{Health, Reading, RecorderOptions, Store, StoreError};
+use crate::writer::batch::Batch;
+use crate::writer::link::Link;
+use crate::writer::{Done, Job, Start, Writer, tail};
+use crate::{BackEnd, Health, Reading, RecorderOptions, Store, StoreError};
+use clock::Clock;
+use interfaces::Interfaces;
+use open::Open;
+
+/// Indexes: one for the open segment, one for the segment that is being sealed.
+const INDEXERS: usize = 2;
+/// Events that wait while there is no batch to put them into.
+const EVENTS_WAITING: usize = 32;
 
 /// Records packets into a store. Made by [`Store::recorder`].
 #[derive(Debug)]
 pub struct Recorder {
+    link: Link,
     health: Arc<Health>,
+    ring: Ring,
+    interfaces: Interfaces,
+    open: Option<Open>,
+    /// The batch that is being filled, of the open segment.
+    batch: Option<Box<Batch>>,
+    /// Bytes of blocks in it.
+    used: usize,
+    /// Blocks must end here.
+    limit: usize,
+    indexer: Option<Box<Indexer>>,
+    buffers: heapless::Vec<Box<Batch>, { RecorderOptions::BUFFERS_MAX }>,
+    indexers: heapless::Vec<Box<Indexer>, INDEXERS>,
+    events: heapless::Deque<Event, EVENTS_WAITING>,
+    clock: Clock,
+    epoch: u32,
+    data_limit: u32,
+    may_wait: bool,
 }
 
 impl<V: VolumeWrite + Send + 'static> Store<V> {
     /// Recovers what the last recorder left open, and goes on recording.
     ///
     /// # Errors
-    /// The volume cannot be read, or an option makes no sense.
-    pub fn recorder(self, _options: RecorderOptions, _now: Reading) -> Result<Recorder, StoreError> {
-        Err(StoreError::Option { what: "recording is not built yet" })
+    /// An option makes no sense, or the writer's thread cannot be started.
+    pub fn recorder(mut self, options: RecorderOptions, now: Reading) -> Result<Recorder, StoreError> {
+        if !(2..=RecorderOptions::BUFFERS_MAX).contains(&options.buffers) {
+            return Err(StoreError::Option { what: "buffers: from 2 to 64" });
+        }
+        let mut indexer = new_indexer(&self.volume, &self.state);
+        let found = recover(&mut self.volume, &self.state, options.hash_chain, &mut indexer);
+        let unclean = !self.state.clean;
+        self.state.epoch = found.epoch + 1;
+        self.state.clean = false;
+        // A medium that cannot be written now may be writable later: recording starts all the same, and says so.
+        if let Err(error) = self.state.store(&mut self.volume) {
+            self.health.fail(0, now.wall, &error);
+        }
+        let segment_bytes = self.volume.geometry().segment_bytes;
+        let mut recorder = Recorder::new(&self, &options, now, segment_bytes);
+        recorder.indexers.push(new_indexer(&self.volume, &self.state)).expect("two fit");
+        recorder.ring = found.ring;
+        match &found.open {
+            Some((number, tables)) => {
+                recorder.interfaces.resume(&tables.interfaces);
+                recorder.open = Some(Open::resume(*number, tables, found.sequence));
+                recorder.indexer = Some(indexer);
+            }
+            None => recorder.indexers.push(indexer).expect("two fit"),
+        }
+        let start = Start {
+            tables: found.open,
+            chain: found.chain,
+            hash_chain: options.hash_chain,
+            batches_per_flush: options.batches_per_flush,
+            now,
+        };
+        let writer = Writer::new(self.volume, self.state, self.health, start);
+        recorder.link = match options.back_end {
+            BackEnd::Inline => Link::inline(writer),
+            BackEnd::Threaded => Link::threaded(writer).map_err(StoreError::Thread)?,
+        };
+        recorder.event(EventKind::RecorderStart { epoch: recorder.epoch, unclean });
+        recorder.flush();
+        Ok(recorder)
     }
 }
 
 impl Recorder {
+    fn new<V>(store: &Store<V>, options: &RecorderOptions, now: Reading, segment_bytes: u32) -> Self {
+        let mut buffers = heapless::Vec::new();
+        for _ in 0..options.buffers {
+            buffers.push(Box::new(Batch::new())).expect("not more than BUFFERS_MAX");
+        }
+        Self {
+            link: Link::Ended,
+            health: Arc::clone(&store.health),
+            ring: Ring::default(),
+            interfaces: Interfaces::default(),
+            open: None,
+            batch: None,
+            used: 0,
+            limit: 0,
+            indexer: None,
+            buffers,
+            indexers: heapless::Vec::new(),
+            events: heapless::Deque::new(),
+            clock: Clock::new(options.flush_interval_nanos, now),
+            epoch: store.state.epoch,
+            data_limit: tail::data_limit(segment_bytes),
+            may_wait: options.may_wait,
+        }
+    }
+
     /// Announces an interface; returns the store-wide number that packets of it carry in [`Packet::interface`]. Equal
     /// interfaces share a number.
     ///
     /// # Errors
     /// [`StoreError::TooManyInterfaces`].
-    pub fn interface(&mut self, _interface: &Interface) -> Result<u32, StoreError> {
-        Err(StoreError::TooManyInterfaces)
+    pub fn interface(&mut self, interface: &Interface) -> Result<u32, StoreError> {
+        self.interfaces.announce(interface)
     }
 
-    /// Records one packet: looked into, indexed, copied once. Neither fails nor blocks nor allocates (with the inline back
-    /// end it writes when a batch is full); what cannot be kept is counted as dropped.
-    pub fn push(&mut self, _packet: &Packet<'_>) {}
+    /// Records one packet; `packet.interface` is a number from [`Recorder::interface`]. Never fails: what cannot be kept
+    /// is counted as dropped.
+    #[inline]
+    pub fn push(&mut self, packet: &Packet<'_>) {
+        let block_bytes = epb_bytes(packet.bytes.len());
+        let ready = self.used + block_bytes <= self.limit && self.interfaces.is_current(packet.interface);
+        if !ready {
+            if let Err(cause) = self.make_room(packet, block_bytes) {
+                self.clock.drops.add(cause, 1);
+                return;
+            }
+        }
+        let (Some(batch), Some(open)) = (&mut self.batch, &self.open) else { return };
+        let local = self.interfaces.current();
+        let inside = Packet { interface: local, ..*packet };
+        if let Some(indexer) = &mut self.indexer {
+            indexer.packet(((open.end + self.used as u32) / PAGE_BYTES) as u16, &inside);
+        }
+        self.used += put_epb(&mut batch.bytes[self.used..], local, &inside);
+        batch.captured_bytes += packet.bytes.len() as u64;
+        let commit = &mut batch.commit;
+        commit.packets += 1;
+        commit.times.0 = commit.times.0.min(packet.timestamp);
+        commit.times.1 = commit.times.1.max(packet.timestamp);
+    }
+
+    /// Makes the open batch one that takes the packet: its interface announced, and room enough.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, packet: &Packet<'_>, block_bytes: usize) -> Result<(), DropCause> {
+        if packet.bytes.len() > CAPLEN_MAX as usize || !self.interfaces.is_known(packet.interface) {
+            return Err(DropCause::Malformed);
+        }
+        // At most: a full batch is closed, a chunk's rest is skipped, a segment is sealed, an interface table is full.
+        for _ in 0..6 {
+            self.ensure_batch()?;
+            match self.interfaces.enter(packet.interface) {
+                interfaces::Entered::Already => {}
+                interfaces::Entered::Full => {
+                    self.rotate();
+                    continue;
+                }
+                interfaces::Entered::New => {
+                    if !self.put_interface(packet.interface) {
+                        self.close_full();
+                        continue;
+                    }
+                }
+            }
+            if self.used + block_bytes <= self.limit {
+                return Ok(());
+            }
+            self.close_full();
+        }
+        // Not reached: an empty chunk takes the longest packet.
+        Err(DropCause::Malformed)
+    }
+
+    /// Records that something happened, now.
+    pub fn event(&mut self, kind: EventKind) {
+        let event = Event { at: self.clock.now.wall, monotonic_nanos: self.clock.now.monotonic_nanos, kind };
+        if self.events.is_full() {
+            self.events.pop_front();
+        }
+        let _ = self.events.push_back(event);
+        if self.ensure_batch().is_ok() {
+            self.put_events();
+        }
+    }
+
+    /// Puts waiting events into the open batch.
+    fn put_events(&mut self) {
+        while let (Some(batch), Some(event)) = (&mut self.batch, self.events.front()) {
+            if self.used + EVENT_BYTES > self.limit {
+                return;
+            }
+            self.used += event.encode(&mut batch.bytes[self.used..]);
+            self.events.pop_front();
+        }
+    }
 
     /// Lets time pass: closes a batch that is due, looks after storage that failed, accounts for `drops` (cumulative
-    /// since the source was opened). Call it at least every 100 ms.
-    pub fn tick(&mut self, _now: Reading, _drops: DropCounts) {}
+    /// since the source was opened, by the source's causes). Call it at least every 100 ms.
+    pub fn tick(&mut self, now: Reading, drops: DropCounts) {
+        self.collect();
+        if let Some(step) = self.clock.advance(now, drops) {
+            self.event(step);
+        }
+        self.look_after_storage();
+        if self.clock.is_due(self.used > self.open_head(), &self.health.lost_drops())
+            && self.ensure_batch().is_ok()
+        {
+            self.put_events();
+            self.close_early();
+        }
+    }
 
-    /// Records that something happened.
-    pub fn event(&mut self, _kind: EventKind) {}
+    /// Closes the open batch now, whatever is in it. The writer makes it durable.
+    pub fn flush(&mut self) {
+        if self.ensure_batch().is_ok() {
+            self.put_events();
+            self.close_early();
+        }
+    }
 
     /// Writes what there is, without sealing, and lets go of the store.
     ///
     /// # Errors
     /// The last batches could not be made durable; the health says what is lost.
-    pub fn close(self, _now: Reading) -> Result<(), StoreError> {
-        Ok(())
+    pub fn close(mut self, now: Reading) -> Result<(), StoreError> {
+        let drops = self.clock.source_drops();
+        let _ = self.clock.advance(now, drops);
+        self.event(EventKind::RecorderStop);
+        // The last batch may wait for a buffer; a medium that fails does not hold up the end.
+        self.may_wait = true;
+        self.flush();
+        if self.link.send(Job::Close(now)) {
+            while let Some(done) = self.link.receive_waiting() {
+                if matches!(done, Done::Close) {
+                    break;
+                }
+            }
+        }
+        let after = self.health.snapshot();
+        match after.failing {
+            Some((_, message)) => Err(StoreError::NotDurable { packets: after.packets_lost, message }),
+            None => Ok(()),
+        }
     }
 
     /// Counters, for any thread.
     #[must_use]
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
+    }
+
+    /// All drops so far, by cause: the source's, and this recorder's own.
+    #[must_use]
+    pub fn drops(&self) -> DropCounts {
+        self.clock.all_drops(self.health.snapshot().packets_lost)
+    }
+
+    /// Takes back what the writer is done with.
+    fn collect(&mut self) {
+        while let Some(done) = self.link.receive() {
+            self.take_back(done);
+        }
+    }
+
+    fn take_back(&mut self, done: Done) {
+        match done {
+            Done::Batch(batch) => {
+                let _ = self.buffers.push(batch);
+            }
+            Done::Seal(Some(indexer)) => {
+                let _ = self.indexers.push(indexer);
+            }
+            Done::Seal(None) | Done::Close => {}
+        }
+    }
+
+    /// A free buffer; live capture does not wait for one.
+    fn buffer(&mut self) -> Option<Box<Batch>> {
+        self.collect();
+        while self.buffers.is_empty() && self.may_wait {
+            let done = self.link.receive_waiting()?;
+            self.take_back(done);
+        }
+        self.buffers.pop()
     }
 }

@@ -1,0 +1,92 @@
+//! Interface numbers: store-wide ones, which a source uses, and those inside the open segment, which begin anew in each.
+
+use hindcap_wire::limits::INTERFACES_MAX;
+use hindcap_wire::packet::Interface;
+
+use crate::StoreError;
+
+/// Different interfaces that one recorder may meet; an import of a large archive meets many.
+const KNOWN_MAX: usize = 65_536;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Interfaces {
+    /// By store-wide number.
+    known: Vec<Interface>,
+    /// Store-wide numbers of those that the open segment has, in the order of their numbers there.
+    inside: heapless::Vec<u32, INTERFACES_MAX>,
+    /// The interface of the last packet: store-wide, and inside the open segment.
+    current: Option<(u32, u32)>,
+}
+
+/// What had to be done to use an interface in the open segment.
+pub(super) enum Entered {
+    /// Nothing.
+    Already,
+    /// It has a number now; its block must be written.
+    New,
+    /// The segment has no number left.
+    Full,
+}
+
+impl Interfaces {
+    pub(super) fn announce(&mut self, interface: &Interface) -> Result<u32, StoreError> {
+        if let Some(number) = self.known.iter().position(|known| known == interface) {
+            return Ok(number as u32);
+        }
+        if self.known.len() >= KNOWN_MAX {
+            return Err(StoreError::TooManyInterfaces);
+        }
+        self.known.push(interface.clone());
+        Ok(self.known.len() as u32 - 1)
+    }
+
+    /// Goes on in a segment that has `inside` already.
+    pub(super) fn resume(&mut self, inside: &[Interface]) {
+        for interface in inside {
+            if let Ok(number) = self.announce(interface) {
+                let _ = self.inside.push(number);
+            }
+        }
+    }
+
+    /// A new segment has none.
+    pub(super) fn begin_segment(&mut self) {
+        self.inside.clear();
+        self.current = None;
+    }
+
+    pub(super) fn is_known(&self, number: u32) -> bool {
+        (number as usize) < self.known.len()
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<&Interface> {
+        self.known.get(number as usize)
+    }
+
+    #[inline]
+    pub(super) fn is_current(&self, number: u32) -> bool {
+        matches!(self.current, Some((current, _)) if current == number)
+    }
+
+    /// Number inside the segment of the current interface.
+    #[inline]
+    pub(super) fn current(&self) -> u32 {
+        self.current.map_or(0, |(_, local)| local)
+    }
+
+    /// Makes `number` the current interface of the open segment, if it has it already or can take it.
+    pub(super) fn enter(&mut self, number: u32) -> Entered {
+        if let Some(local) = self.inside.iter().position(|inside| *inside == number) {
+            self.current = Some((number, local as u32));
+            return Entered::Already;
+        }
+        if self.inside.is_full() { Entered::Full } else { Entered::New }
+    }
+
+    /// The block of `number` has been written: it has the next number in the segment, and is the current one.
+    pub(super) fn entered(&mut self, number: u32) {
+        self.current = Some((number, self.inside.len() as u32));
+        let _ = self.inside.push(number);
+    }
+}

@@ -1,0 +1,219 @@
+//! The open segment: where the next batch goes, when a batch ends, when the segment does.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use hindcap_wire::drops::DropCause;
+use hindcap_wire::ledger::{COMMIT_BYTES, HEADER_END, IDB_BYTES_MAX, put_idb};
+use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
+use hindcap_wire::time::Timestamp;
+
+use super::Recorder;
+use crate::writer::batch::Batch;
+use crate::writer::tables::SegmentTables;
+use crate::writer::{Job, Seal};
+
+/// Room that every batch keeps before its commit: a skip block is at least this long.
+const SKIP_BYTES_MIN: usize = 12;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub number: u32,
+    pub generation: u64,
+    /// End of the last batch handed over: where the next one starts.
+    pub end: u32,
+    /// Sequence of the next batch.
+    sequence: u32,
+    times: (Timestamp, Timestamp),
+    packets: u64,
+    captured_bytes: u64,
+}
+
+impl Open {
+    fn begin(number: u32, generation: u64) -> Self {
+        let times = (Timestamp::MAX, Timestamp::MIN);
+        Self { number, generation, end: 0, sequence: 0, times, packets: 0, captured_bytes: 0 }
+    }
+
+    /// Goes on behind what recovery found.
+    pub(super) fn resume(number: u32, tables: &SegmentTables, sequence: u32) -> Self {
+        let SegmentTables { header, end, times, packets, captured_bytes, .. } = *tables;
+        Self { number, generation: header.generation, end, sequence, times, packets, captured_bytes }
+    }
+}
+
+impl Recorder {
+    /// Makes sure that there is a batch to put something into, of a segment that takes it.
+    pub(super) fn ensure_batch(&mut self) -> Result<(), DropCause> {
+        self.leave_failed_segment();
+        if self.batch.is_some() {
+            return Ok(());
+        }
+        if self.clock.backs_off() {
+            return Err(DropCause::StorageError);
+        }
+        let mut batch = self.buffer().ok_or(DropCause::BuffersFull)?;
+        // With an inline writer the last batch may just have failed.
+        self.leave_failed_segment();
+        if self.clock.backs_off() {
+            self.give_back(batch);
+            return Err(DropCause::StorageError);
+        }
+        if self.open.is_some_and(|open| open.end + PAGE_BYTES > self.data_limit) {
+            self.seal();
+        }
+        let open = match self.open {
+            Some(open) => open,
+            None => self.begin_segment(),
+        };
+        let chunk_rest = CHUNK_BYTES - open.end % CHUNK_BYTES;
+        let room = chunk_rest.min(self.data_limit - open.end) as usize;
+        self.limit = room - COMMIT_BYTES - SKIP_BYTES_MIN;
+        self.used = if open.sequence == 0 { HEADER_END } else { 0 };
+        batch.segment = open.number;
+        batch.captured_bytes = 0;
+        batch.commit.packets = 0;
+        batch.commit.times = (Timestamp::MAX, Timestamp::MIN);
+        self.batch = Some(batch);
+        self.clock.begin_batch();
+        self.put_events();
+        Ok(())
+    }
+
+    fn give_back(&mut self, batch: Box<Batch>) {
+        // It came from there.
+        let _ = self.buffers.push(batch);
+    }
+
+    /// Bytes that the open batch has before anything is put into it.
+    pub(super) fn open_head(&self) -> usize {
+        match (&self.batch, &self.open) {
+            (Some(_), Some(open)) if open.sequence == 0 => HEADER_END,
+            _ => 0,
+        }
+    }
+
+    /// Takes the oldest segment and an index for it, if one is free.
+    fn begin_segment(&mut self) -> Open {
+        let (number, generation) = self.ring.take_next();
+        let open = Open::begin(number, generation);
+        self.open = Some(open);
+        self.interfaces.begin_segment();
+        self.collect();
+        if self.indexer.is_none() {
+            self.indexer = self.indexers.pop();
+        }
+        open
+    }
+
+    /// Writes the block of an interface into the open batch; `false` when it does not fit.
+    pub(super) fn put_interface(&mut self, number: u32) -> bool {
+        let (Some(batch), Some(interface)) = (&mut self.batch, self.interfaces.get(number)) else {
+            return false;
+        };
+        if self.used + IDB_BYTES_MAX > self.limit {
+            return false;
+        }
+        self.used += put_idb(&mut batch.bytes[self.used..], interface);
+        if let Some(indexer) = &mut self.indexer {
+            indexer.interface(interface);
+        }
+        self.interfaces.entered(number);
+        true
+    }
+
+    /// Ends the open batch at the next page.
+    pub(super) fn close_early(&mut self) {
+        self.close_batch(Batch::end_after(self.used));
+    }
+
+    /// Nothing more fits into the open batch: ends it at the end of its chunk, or, behind the last full chunk of data, at
+    /// the next page, and then the segment with it.
+    pub(super) fn close_full(&mut self) {
+        let end = self.limit + COMMIT_BYTES + SKIP_BYTES_MIN;
+        let Some(open) = self.open else { return };
+        if open.end as usize + end < self.data_limit as usize {
+            self.close_batch(end);
+        } else {
+            self.close_early();
+            self.seal();
+        }
+    }
+
+    fn close_batch(&mut self, end: usize) {
+        let (Some(mut batch), Some(mut open)) = (self.batch.take(), self.open) else { return };
+        let lost = self.health.lost_drops();
+        let now = self.clock.now;
+        let commit = &mut batch.commit;
+        open.times = (open.times.0.min(commit.times.0), open.times.1.max(commit.times.1));
+        open.packets += u64::from(commit.packets);
+        open.captured_bytes += batch.captured_bytes;
+        commit.sequence = open.sequence;
+        commit.generation = open.generation;
+        commit.epoch = self.epoch;
+        commit.offset = open.end;
+        commit.segment_times = open.times;
+        commit.segment_packets = open.packets;
+        commit.segment_captured_bytes = open.captured_bytes;
+        commit.drops = self.clock.tell(&lost);
+        (commit.wall, commit.monotonic_nanos, commit.clock) = (now.wall, now.monotonic_nanos, now.clock);
+        self.health.packets_recorded.fetch_add(commit.packets.into(), Relaxed);
+        batch.close(self.used, end);
+        open.end += end as u32;
+        open.sequence += 1;
+        self.open = Some(open);
+        (self.used, self.limit) = (0, 0);
+        let (packets, drops) = (batch.commit.packets, batch.commit.drops);
+        if !self.link.send(Job::Batch(batch)) {
+            // The writer is gone, which it never should be: say what that costs.
+            let mut lost = drops;
+            lost.add(DropCause::StorageError, packets.into());
+            self.health.lose(packets.into(), &lost);
+        }
+    }
+
+    /// Ends the open segment; the writer gives it its tail.
+    fn seal(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let (segment, generation) = (open.number, open.generation);
+        let seal = Seal { segment, generation, now: self.clock.now, flows: self.indexer.take() };
+        self.link.send(Job::Seal(Box::new(seal)));
+    }
+
+    /// Ends the open segment before it is full.
+    pub(super) fn rotate(&mut self) {
+        self.close_early();
+        self.seal();
+    }
+
+    /// A segment that failed is left as it is: what lies in the open batch for it is lost.
+    fn leave_failed_segment(&mut self) {
+        let failed = self.health.failed_generation.load(Acquire);
+        let Some(open) = self.open.filter(|open| open.generation == failed) else { return };
+        self.open = None;
+        if let Some(batch) = self.batch.take() {
+            self.clock.drops.add(DropCause::StorageError, batch.commit.packets.into());
+            self.give_back(batch);
+        }
+        (self.used, self.limit) = (0, 0);
+        if let Some(indexer) = &mut self.indexer {
+            indexer.reset();
+        }
+        self.clock.failed();
+        log::warn!("segment {} is given up; trying the next", open.number);
+    }
+
+    /// Notices that storage failed or works again.
+    pub(super) fn look_after_storage(&mut self) {
+        self.leave_failed_segment();
+        let acked = self.health.acked_generation.load(Acquire);
+        if self.open.is_some_and(|open| open.generation == acked) {
+            self.clock.worked();
+        }
+        if let Some(since) = self.health.take_ended_outage() {
+            let packets = self.drops().get(DropCause::StorageError);
+            let gap = self.clock.gap(since, packets);
+            self.event(gap);
+        }
+    }
+}

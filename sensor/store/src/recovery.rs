@@ -1,0 +1,142 @@
+//! What a new recorder finds: the ring, the segment that was open, and whether the last recorder ended in order.
+//!
+//! Nothing is believed but commit blocks. The open segment is walked once; its index, page table and hash come out as if
+//! it had never been closed, and recording goes on behind its last whole batch, with the next epoch.
+//!
+//! Why bytes of a torn batch can never be taken for new ones: at a crash, at most the batches since the last flush are
+//! torn. They lie behind the last whole batch or between whole ones, and recording goes on behind the last. The first batch
+//! written there starts at the torn batch's own offset and names the new epoch, so the torn batch's CRC can never come to
+//! agree again, and a commit is believed only together with the offset and length of its own batch.
+
+use hindcap_wire::index::IndexLimits;
+use hindcap_wire::ledger::{Blocks, NO_CHAIN, SegmentHeader, block_type};
+use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
+
+use crate::index::Indexer;
+use crate::ring::{Ring, read_header};
+use crate::scan::{chunk_buffer, scan_batches};
+use crate::state::State;
+use crate::volume::{Area, VolumeRead, VolumeWrite};
+use crate::writer::tables::SegmentTables;
+use crate::writer::tail;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub ring: Ring,
+    /// The open segment, with its number.
+    pub open: Option<(u32, SegmentTables)>,
+    /// Sequence of its next batch.
+    pub sequence: u32,
+    /// Chain value of the newest segment, when it is sealed.
+    pub chain: [u8; 32],
+    /// Highest mount epoch seen on the volume.
+    pub epoch: u32,
+}
+
+/// Looks at the whole volume. `indexer` comes back with what is known of the open segment.
+pub(crate) fn recover<V: VolumeWrite>(
+    volume: &mut V,
+    state: &State,
+    hash: bool,
+    indexer: &mut Indexer,
+) -> Found {
+    let mut ring = Ring::scan(volume, &state.uuid);
+    let mut found =
+        Found { ring: Ring::default(), open: None, sequence: 0, chain: NO_CHAIN, epoch: state.epoch };
+    while let Some(number) = ring.newest() {
+        let Some(header) = read_header(volume, &state.uuid, number) else {
+            ring.forget(number);
+            continue;
+        };
+        found.epoch = found.epoch.max(header.epoch);
+        if let Some(page) = tail::read_summary(volume, number, header.generation) {
+            if !tail::skips_whole(volume, number, &page) {
+                let repaired = tail::repair_skips(volume, number, &page);
+                log::warn!(
+                    "segment {number}: the end of sealing was cut off; repaired: {}",
+                    repaired.is_ok()
+                );
+            }
+            found.chain = page.summary.chain;
+            break;
+        }
+        let (tables, newest) = rebuild(volume, number, header, hash, indexer);
+        if let Some(newest) = newest {
+            found.epoch = found.epoch.max(newest.epoch);
+            found.sequence = newest.sequence + 1;
+            found.open = Some((number, tables));
+            break;
+        }
+        // Its very first batch was torn: there is nothing in it.
+        indexer.reset();
+        ring.forget(number);
+    }
+    found.ring = ring;
+    found
+}
+
+/// What the last whole batch of a segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Newest {
+    pub epoch: u32,
+    pub sequence: u32,
+}
+
+/// Reads a segment's batches and makes tables and index of them, from packets alone. `indexer` must be fresh.
+pub(crate) fn rebuild(
+    volume: &impl VolumeRead,
+    number: u32,
+    header: SegmentHeader,
+    hash: bool,
+    indexer: &mut Indexer,
+) -> (SegmentTables, Option<Newest>) {
+    let mut tables = SegmentTables::new(header, hash);
+    let mut newest = None;
+    scan_batches(volume, number, &header, &mut chunk_buffer(), |commit, batch| {
+        while tables.end < commit.offset {
+            absorb_damaged(volume, number, &mut tables, commit.offset);
+        }
+        tables.absorb(commit, batch);
+        index_batch(indexer, commit.offset, batch);
+        newest = Some(Newest { epoch: commit.epoch, sequence: commit.sequence });
+    });
+    (tables, newest)
+}
+
+/// Takes in what lies between two whole batches, up to `until` or the end of the chunk.
+fn absorb_damaged(volume: &impl VolumeRead, number: u32, tables: &mut SegmentTables, until: u32) {
+    let chunk_end = (tables.end / CHUNK_BYTES + 1) * CHUNK_BYTES;
+    let mut bytes = vec![0; (until.min(chunk_end) - tables.end) as usize];
+    for (page, bytes) in bytes.chunks_exact_mut(PAGE_BYTES as usize).enumerate() {
+        let at = u64::from(tables.end) + page as u64 * u64::from(PAGE_BYTES);
+        if volume.read(Area::Segment(number), at, bytes).is_err() {
+            bytes.fill(0);
+        }
+    }
+    tables.absorb_damaged(&bytes);
+}
+
+/// Lets the index see interfaces and packets of a batch at `offset`.
+fn index_batch(indexer: &mut Indexer, offset: u32, batch: &[u8]) {
+    for block in Blocks::new(batch) {
+        match block.block_type {
+            block_type::PACKET => {
+                if let Some(packet) = block.packet() {
+                    let page = (offset + block.offset as u32) / PAGE_BYTES;
+                    indexer.packet(page as u16, &packet);
+                }
+            }
+            block_type::INTERFACE => {
+                block.interface().iter().for_each(|interface| indexer.interface(interface))
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A fresh index for the segments of a volume.
+pub(crate) fn new_indexer(volume: &impl VolumeRead, state: &State) -> Box<Indexer> {
+    let seed = u64::from_le_bytes(std::array::from_fn(|i| state.uuid[i])) ^ u64::from(state.epoch);
+    Box::new(Indexer::new(IndexLimits::for_segment(volume.geometry().segment_bytes), seed))
+}

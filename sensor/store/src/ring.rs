@@ -1,0 +1,76 @@
+//! The order of the ring: which segment holds what generation, and which one is overwritten next.
+//!
+//! Order is by generation, never by number. A segment without a readable header of this store counts as unused
+//! (generation 0) and is taken first.
+
+use hindcap_wire::ledger::{HEADER_END, SegmentHeader};
+
+use crate::volume::{Area, VolumeRead};
+
+/// See the module. One entry per segment.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    generations: Vec<u64>,
+    /// Highest generation ever used; the next is one more.
+    highest: u64,
+}
+
+impl Ring {
+    /// Reads the headers of all segments. Unreadable ones count as unused: the next write decides about them.
+    pub(crate) fn scan(volume: &impl VolumeRead, store: &[u8; 16]) -> Self {
+        let generations: Vec<u64> = (0..volume.geometry().segments)
+            .map(|number| read_header(volume, store, number).map_or(0, |header| header.generation))
+            .collect();
+        let highest = generations.iter().copied().max().unwrap_or(0);
+        Self { generations, highest }
+    }
+
+    /// The segment with the highest generation, if any is used.
+    pub(crate) fn newest(&self) -> Option<u32> {
+        let (number, generation) =
+            self.generations.iter().enumerate().max_by_key(|(_, generation)| **generation)?;
+        (*generation > 0).then_some(number as u32)
+    }
+
+    /// Takes the oldest segment for a new generation; returns both.
+    pub(crate) fn take_next(&mut self) -> (u32, u64) {
+        self.highest += 1;
+        // `min_by_key` gives the first of equals: unused segments are taken in the order of their numbers.
+        let oldest = self.generations.iter().enumerate().min_by_key(|(_, generation)| **generation);
+        let number = oldest.map_or(0, |(number, _)| number);
+        if let Some(slot) = self.generations.get_mut(number) {
+            *slot = self.highest;
+        }
+        (number as u32, self.highest)
+    }
+
+    /// The segment turned out to hold no batch: it is used before all others, though its generation is spent.
+    pub(crate) fn forget(&mut self, number: u32) {
+        if let Some(slot) = self.generations.get_mut(number as usize) {
+            *slot = 0;
+        }
+    }
+}
+
+/// The header of segment `number`, when it is whole and of this store.
+pub(crate) fn read_header(volume: &impl VolumeRead, store: &[u8; 16], number: u32) -> Option<SegmentHeader> {
+    let mut start = [0; HEADER_END];
+    volume.read(Area::Segment(number), 0, &mut start).ok()?;
+    let header = SegmentHeader::decode(&start)?;
+    (header.store == *store && header.segment_bytes == volume.geometry().segment_bytes).then_some(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unused_first_then_the_oldest() {
+        let mut ring = Ring { generations: vec![7, 0, 5, 0], highest: 9 };
+        assert_eq!(ring.newest(), Some(0));
+        assert_eq!([ring.take_next(), ring.take_next(), ring.take_next()], [(1, 10), (3, 11), (2, 12)]);
+        ring.forget(1);
+        assert_eq!((ring.newest(), ring.take_next()), (Some(2), (1, 13)));
+        assert_eq!(Ring { generations: vec![0, 0], highest: 0 }.newest(), None);
+    }
+}

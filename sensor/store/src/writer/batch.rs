@@ -1,0 +1,94 @@
+//! One batch in memory: what the recorder fills and the writer makes durable.
+
+use hindcap_wire::drops::DropCounts;
+use hindcap_wire::ledger::{COMMIT_BYTES, Commit, put_skip};
+use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
+use hindcap_wire::time::{ClockState, Timestamp};
+
+use crate::volume::aligned::{ALIGN, AlignedBuf};
+
+const PAGE: usize = PAGE_BYTES as usize;
+
+/// See the module. Behind the chunk lies room for the terminator.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub bytes: AlignedBuf,
+    /// The segment it goes to.
+    pub segment: u32,
+    /// Captured bytes (sum of caplen) in it.
+    pub captured_bytes: u64,
+    /// Complete once the batch is closed; `bytes` then says how long it is.
+    pub commit: Commit,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        let (nothing, never) = (DropCounts::default(), (Timestamp::MAX, Timestamp::MIN));
+        Self {
+            bytes: AlignedBuf::new(CHUNK_BYTES as usize + ALIGN),
+            segment: 0,
+            captured_bytes: 0,
+            commit: Commit {
+                sequence: 0,
+                generation: 0,
+                epoch: 0,
+                offset: 0,
+                bytes: 0,
+                packets: 0,
+                times: never,
+                segment_times: never,
+                segment_packets: 0,
+                segment_captured_bytes: 0,
+                drops: nothing,
+                wall: Timestamp::MIN,
+                monotonic_nanos: 0,
+                clock: ClockState::Unknown,
+            },
+        }
+    }
+
+    /// Where a batch ends that holds `used` bytes of blocks and ends as early as possible.
+    pub(crate) const fn end_after(used: usize) -> usize {
+        let exact = used + COMMIT_BYTES;
+        // Between the blocks and the commit there is nothing or a whole skip block.
+        let gap = exact.next_multiple_of(PAGE) - exact;
+        if gap == 0 || gap >= 12 { exact + gap } else { (exact + 12).next_multiple_of(PAGE) }
+    }
+
+    /// Fills from `used` to the commit at `end`, and writes the commit (without CRC).
+    pub(crate) fn close(&mut self, used: usize, end: usize) {
+        let commit_at = end - COMMIT_BYTES;
+        if used < commit_at {
+            put_skip(&mut self.bytes[used..commit_at]);
+        }
+        self.commit.bytes = end as u32;
+        self.commit.encode(&mut self.bytes[commit_at..end]);
+    }
+
+    /// The batch, once closed.
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+        let end = self.commit.bytes as usize;
+        &mut self.bytes[..end]
+    }
+
+    /// The batch and `terminator` zeros.
+    pub(crate) fn with_terminator(&mut self, terminator: usize) -> &[u8] {
+        let end = self.commit.bytes as usize;
+        self.bytes[end..end + terminator].fill(0);
+        &self.bytes[..end + terminator]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_leave_room_for_a_skip_block_or_none() {
+        for used in (0..3 * PAGE).step_by(4) {
+            let end = Batch::end_after(used);
+            let gap = end - COMMIT_BYTES - used;
+            assert!(end % PAGE == 0 && (gap == 0 || gap >= 12) && gap < PAGE + 12, "{used} used");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The back half of the recorder: makes batches durable, seals segments, keeps the catalog.
+//!
+//! It runs in the recorder's thread or in one of its own ([`link`]); jobs arrive in order. A failed write or flush ends
+//! the segment: later batches of that generation are not written but counted as lost, with the drops that their commits
+//! would have told. Nothing is acknowledged before a flush returned.
+
+pub(crate) mod batch;
+pub(crate) mod link;
+pub(crate) mod tables;
+pub(crate) mod tail;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+use hindcap_wire::drops::DropCause;
+use hindcap_wire::ledger::{NO_CHAIN, SegmentHeader};
+use hindcap_wire::limits::PAGE_BYTES;
+use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
+
+use crate::catalog;
+use crate::index::Indexer;
+use crate::state::State;
+use crate::volume::{Area, VolumeError, VolumeWrite};
+use crate::{Health, Reading};
+use batch::Batch;
+use tables::SegmentTables;
+use tail::TailBuf;
+
+/// The state (odometer) and the notes for people are written at most so often.
+const STATE_INTERVAL_NANOS: u64 = 600 * NANOS_PER_SEC;
+const NOTES_INTERVAL_NANOS: u64 = 180 * NANOS_PER_SEC;
+
+/// What the recorder asks for.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Write this batch.
+    Batch(Box<Batch>),
+    /// Everything of this segment has been handed over: write its tail.
+    Seal(Box<Seal>),
+    /// The recorder ends in order.
+    Close(Reading),
+}
+
+/// What comes back to be used again.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Batch(Box<Batch>),
+    /// `None` when the segment was sealed without flow records.
+    Seal(Option<Box<Indexer>>),
+    Close,
+}
+
+/// How a segment is sealed.
+#[derive(Debug)]
+pub(crate) struct Seal {
+    pub segment: u32,
+    pub generation: u64,
+    pub now: Reading,
+    /// `None`: no index was free when the segment was begun.
+    pub flows: Option<Box<Indexer>>,
+}
+
+/// Written but not yet durable.
+#[derive(Debug, Default)]
+struct Unflushed {
+    batches: u32,
+    packets: u64,
+    captured_bytes: u64,
+    /// By cause, what the commits told.
+    drops: hindcap_wire::drops::DropCounts,
+}
+
+/// Segments for the notes: (number, generation, first, last, packets).
+type Note = (u32, u64, Timestamp, Timestamp, u64);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Writer<V> {
+    volume: V,
+    state: State,
+    health: Arc<Health>,
+    hash_chain: bool,
+    batches_per_flush: u32,
+    /// The segment being written; `None` before the first and after a failure.
+    tables: Option<(u32, SegmentTables)>,
+    unflushed: Unflushed,
+    /// Chain value of the segment sealed last, when the next one follows it directly.
+    chain: [u8; 32],
+    pending: catalog::Pending,
+    tail: TailBuf,
+    notes: Vec<Note>,
+    state_written: u64,
+    notes_written: u64,
+}
+
+/// What a writer starts from.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub tables: Option<(u32, SegmentTables)>,
+    pub chain: [u8; 32],
+    pub hash_chain: bool,
+    pub batches_per_flush: u32,
+    pub now: Reading,
+}
+
+impl<V: VolumeWrite> Writer<V> {
+    pub(crate) fn new(volume: V, state: State, health: Arc<Health>, start: Start) -> Self {
+        let tail = TailBuf::new(volume.geometry().segment_bytes);
+        Self {
+            volume,
+            state,
+            health,
+            hash_chain: start.hash_chain,
+            batches_per_flush: start.batches_per_flush.max(1),
+            tables: start.tables,
+            unflushed: Unflushed::default(),
+            chain: start.chain,
+            pending: catalog::Pending::new(),
+            tail,
+            notes: Vec::new(),
+            state_written: start.now.monotonic_nanos,
+            notes_written: 0,
+        }
+    }
+
+    /// Does what is asked; gives back what the recorder can use again.
+    pub(crate) fn handle(&mut self, job: Job) -> Done {
+        match job {
+            Job::Batch(mut batch) => {
+                self.batch(&mut batch);
+                Done::Batch(batch)
+            }
+            Job::Seal(mut seal) => {
+                self.seal(&mut seal);
+                Done::Seal(seal.flows)
+            }
+            Job::Close(now) => {
+                self.close(now);
+                Done::Close
+            }
+        }
+    }
+
+    fn batch(&mut self, batch: &mut Batch) {
+        let generation = batch.commit.generation;
+        if batch.commit.sequence == 0 {
+            self.begin(batch);
+        }
+        let ours = matches!(&self.tables, Some((number, tables))
+            if *number == batch.segment && tables.header.generation == generation);
+        if !ours {
+            // The segment failed before: its remaining batches are lost.
+            self.lose(&Unflushed::of(batch));
+            return;
+        }
+        if let Err(error) = self.write_batch(batch) {
+            self.fail(generation, batch.commit.wall, &error);
+        }
+    }
+
+    /// A batch with sequence 0 begins a segment.
+    fn begin(&mut self, batch: &mut Batch) {
+        // A segment that failed or was left without its tail breaks the chain.
+        let chain_before =
+            if self.tables.take().is_none() && self.hash_chain { self.chain } else { NO_CHAIN };
+        self.chain = NO_CHAIN;
+        let header = SegmentHeader {
+            store: self.state.uuid,
+            generation: batch.commit.generation,
+            segment_bytes: self.volume.geometry().segment_bytes,
+            epoch: batch.commit.epoch,
+            created: batch.commit.wall,
+            chain_before,
+        };
+        header.encode(batch.filled_mut());
+        self.tables = Some((batch.segment, SegmentTables::new(header, self.hash_chain)));
+    }
+
+    fn write_batch(&mut self, batch: &mut Batch) -> Result<(), VolumeError> {
+        let Some((_, tables)) = &mut self.tables else { return Ok(()) };
+        let area = Area::Segment(batch.segment);
+        let segment_bytes = self.volume.geometry().segment_bytes;
+        let commit = batch.commit;
+        tables.seal_batch(&commit, batch.filled_mut());
+        self.unflushed.add(&Unflushed::of(batch));
+        let at_end = commit.offset + commit.bytes == segment_bytes;
+        let terminator = if at_end { 0 } else { self.volume.geometry().sector_bytes as usize };
+        let bytes = batch.with_terminator(terminator);
+        self.state.odometer_bytes += bytes.len() as u64;
+        self.health.bytes_written.fetch_add(bytes.len() as u64, Relaxed);
+        self.volume.write(area, commit.offset.into(), bytes)?;
+        let due = self.unflushed.batches >= self.batches_per_flush;
+        if due { self.flush(area) } else { Ok(()) }
+    }
+
+    /// Makes durable what was written to the open segment, and says so.
+    fn flush(&mut self, area: Area) -> Result<(), VolumeError> {
+        if self.unflushed.batches == 0 {
+            return Ok(());
+        }
+        self.volume.flush(area)?;
+        let done = std::mem::take(&mut self.unflushed);
+        let health = &self.health;
+        health.packets_acked.fetch_add(done.packets, Relaxed);
+        health.captured_bytes_acked.fetch_add(done.captured_bytes, Relaxed);
+        health.batches_acked.fetch_add(done.batches.into(), Relaxed);
+        if let Some((_, tables)) = &self.tables {
+            health.acked_end.store(tables.end, Relaxed);
+            health.acked_generation.store(tables.header.generation, Release);
+        }
+        health.recover();
+        Ok(())
+    }
+
+    /// The open segment is never continued; what was not yet durable is lost.
+    fn fail(&mut self, generation: u64, wall: Timestamp, error: &VolumeError) {
+        log::error!("recording to segment generation {generation} failed: {error}");
+        self.tables = None;
+        self.chain = NO_CHAIN;
+        let lost = std::mem::take(&mut self.unflushed);
+        self.lose(&lost);
+        self.health.fail(generation, wall, error);
+    }
+
+    fn lose(&mut self, lost: &Unflushed) {
+        let mut drops = lost.drops;
+        drops.add(DropCause::StorageError, lost.packets);
+        self.health.lose(lost.packets, &drops);
+    }
+
+    fn seal(&mut self, seal: &mut Seal) {
+        let ours = matches!(&self.tables, Some((number, tables))
+            if *number == seal.segment && tables.header.generation == seal.generation);
+        if ours {
+            if let Err(error) = self.write_tail(seal) {
+                self.fail(seal.generation, seal.now.wall, &error);
+            }
+        }
+        if let Some(flows) = &mut seal.flows {
+            flows.reset();
+        }
+        self.upkeep(seal.now);
+    }
+
+    fn write_tail(&mut self, seal: &mut Seal) -> Result<(), VolumeError> {
+        self.flush(Area::Segment(seal.segment))?;
+        let Some((number, tables)) = self.tables.take() else { return Ok(()) };
+        let sealed = tail::seal(&tables, seal.flows.as_deref_mut(), seal.now, &mut self.tail);
+        let written = sealed.write(&mut self.volume, number, &self.tail)?;
+        self.state.odometer_bytes += written;
+        self.health.bytes_written.fetch_add(written, Relaxed);
+        self.health.segments_sealed.fetch_add(1, Relaxed);
+        if !sealed.page.summary.has_flows {
+            self.health.segments_without_flows.fetch_add(1, Relaxed);
+        }
+        self.chain = sealed.page.summary.chain;
+        let (first, last) = tables.times;
+        self.notes.retain(|note| note.0 != number);
+        self.notes.push((number, tables.header.generation, first, last, tables.packets));
+        self.pending.add(sealed.catalog_entry(number));
+        Ok(())
+    }
+
+    /// What is not urgent. Failures cost nothing but a rebuild: the tails and the next mount have it all.
+    fn upkeep(&mut self, now: Reading) {
+        if self.pending.is_due() {
+            self.write_catalog();
+        }
+        if now.monotonic_nanos.saturating_sub(self.state_written) >= STATE_INTERVAL_NANOS {
+            self.state_written = now.monotonic_nanos;
+            self.write_state();
+        }
+        if self.notes_written == 0
+            || now.monotonic_nanos.saturating_sub(self.notes_written) >= NOTES_INTERVAL_NANOS
+        {
+            self.notes_written = now.monotonic_nanos.max(1);
+            self.write_notes(now);
+        }
+    }
+
+    fn write_catalog(&mut self) {
+        if let Err(error) = self.pending.write(&mut self.volume) {
+            log::warn!("the catalog waits for the next reindex: {error}");
+        }
+    }
+
+    fn write_state(&mut self) {
+        if let Err(error) = self.state.store(&mut self.volume) {
+            log::warn!("the state could not be written: {error}");
+        }
+    }
+
+    fn write_notes(&mut self, now: Reading) {
+        let mut text = format!("Hindcap store. Written at {}; newest segment last.\n", now.wall);
+        text.push_str(
+            "segment  generation  first packet                    last packet                     packets\n",
+        );
+        self.notes.sort_by_key(|note| note.1);
+        for (number, generation, first, last, packets) in &self.notes {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{number:06}   {generation:<10}  {first}  {last}  {packets}");
+        }
+        self.volume.note_contents(&text);
+    }
+
+    fn close(&mut self, now: Reading) {
+        let open = self.tables.as_ref().map(|(number, tables)| (*number, tables.header.generation));
+        if let Some((number, generation)) = open {
+            if let Err(error) = self.flush(Area::Segment(number)) {
+                self.fail(generation, now.wall, &error);
+            }
+        }
+        if !self.pending.is_empty() {
+            self.write_catalog();
+        }
+        self.state.clean = self.health.failing_since().is_none();
+        self.write_state();
+        self.write_notes(now);
+    }
+}
+
+impl Unflushed {
+    fn of(batch: &Batch) -> Self {
+        let packets = batch.commit.packets.into();
+        Self { batches: 1, packets, captured_bytes: batch.captured_bytes, drops: batch.commit.drops }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.batches += other.batches;
+        self.packets += other.packets;
+        self.captured_bytes += other.captured_bytes;
+        self.drops = self.drops.plus(&other.drops);
+    }
+}
+
+const _: () = assert!(PAGE_BYTES as usize == hindcap_wire::ledger::SummaryPage::BYTES);

@@ -1,0 +1,153 @@
+//! What the tail of a segment tells beside its flows, gathered batch by batch from the bytes themselves: the recorder,
+//! recovery and reindexing run the same code over the same bytes, so that they come to the same index.
+
+use hindcap_wire::drops::DropCounts;
+use hindcap_wire::index::{BatchEntry, PageEntry};
+use hindcap_wire::ledger::{Blocks, Commit, SegmentHeader, batch_crc_start, block_type};
+use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
+use hindcap_wire::packet::Interface;
+use hindcap_wire::time::{ClockState, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::index::Builder;
+
+const PAGE: usize = PAGE_BYTES as usize;
+
+/// What the page table says of a page that belongs to no whole batch, together with no packet block.
+const DAMAGED_CRC: u32 = 0;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentTables {
+    pub header: SegmentHeader,
+    /// End of the last batch.
+    pub end: u32,
+    pub batches: u32,
+    pub times: (Timestamp, Timestamp),
+    pub packets: u64,
+    pub captured_bytes: u64,
+    pub drops: DropCounts,
+    pub clock: ClockState,
+    pub interfaces: Vec<Interface>,
+    pages: Vec<PageEntry>,
+    batch_table: Vec<BatchEntry>,
+    /// Bodies of event blocks.
+    events: Vec<Vec<u8>>,
+    sha256: Option<Sha256>,
+}
+
+impl SegmentTables {
+    /// Nothing yet. The tables are allocated once, here.
+    pub(crate) fn new(header: SegmentHeader, hash: bool) -> Self {
+        let pages = (header.segment_bytes / PAGE_BYTES) as usize;
+        Self {
+            header,
+            end: 0,
+            batches: 0,
+            times: (Timestamp::MAX, Timestamp::MIN),
+            packets: 0,
+            captured_bytes: 0,
+            drops: DropCounts::default(),
+            clock: ClockState::Unknown,
+            interfaces: Vec::with_capacity(INTERFACES_MAX),
+            pages: Vec::with_capacity(pages),
+            batch_table: Vec::new(),
+            events: Vec::new(),
+            sha256: hash.then(Sha256::new),
+        }
+    }
+
+    /// Puts the CRC into a batch that the recorder has filled, and takes it in.
+    pub(crate) fn seal_batch(&mut self, commit: &Commit, batch: &mut [u8]) {
+        let covered = Commit::covered_bytes(batch.len());
+        let last = batch.len() - PAGE;
+        let mut batch_crc = batch_crc_start(&self.header.store);
+        let first_page = self.pages.len();
+        for page in batch[..last].chunks_exact(PAGE) {
+            let mut crc = crc32fast::Hasher::new();
+            crc.update(page);
+            batch_crc.combine(&crc);
+            self.push_page(crc.finalize());
+        }
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&batch[last..covered]);
+        batch_crc.combine(&crc);
+        Commit::seal(batch, batch_crc.finalize());
+        crc.update(&batch[covered..]);
+        self.push_page(crc.finalize());
+        self.take_in(commit, batch, first_page);
+    }
+
+    /// Takes in a batch that lies on the disk and passed its check.
+    pub(crate) fn absorb(&mut self, commit: &Commit, batch: &[u8]) {
+        let first_page = self.pages.len();
+        batch.chunks_exact(PAGE).for_each(|page| self.push_page(crc32fast::hash(page)));
+        self.take_in(commit, batch, first_page);
+    }
+
+    /// Takes in pages that belong to no whole batch: no reader will believe them. Their bytes count for the hash of the
+    /// segment like all others.
+    pub(crate) fn absorb_damaged(&mut self, bytes: &[u8]) {
+        bytes.chunks_exact(PAGE).for_each(|_| self.push_page(DAMAGED_CRC));
+        self.end += bytes.len() as u32;
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+    }
+
+    fn push_page(&mut self, crc32: u32) {
+        self.pages.push(PageEntry { crc32, first_block: PageEntry::NO_BLOCK });
+    }
+
+    fn take_in(&mut self, commit: &Commit, batch: &[u8], first_page: usize) {
+        for block in Blocks::new(batch) {
+            match block.block_type {
+                block_type::PACKET => {
+                    let entry = &mut self.pages[first_page + block.offset / PAGE];
+                    if entry.first_block == PageEntry::NO_BLOCK {
+                        entry.first_block = (block.offset % PAGE / 4) as u16;
+                    }
+                }
+                block_type::INTERFACE => self.interfaces.extend(block.interface()),
+                block_type::EVENT => self.events.push(block.body.to_vec()),
+                _ => {}
+            }
+        }
+        self.end += batch.len() as u32;
+        self.batches += 1;
+        (self.times, self.packets) = (commit.segment_times, commit.segment_packets);
+        self.captured_bytes = commit.segment_captured_bytes;
+        self.drops = self.drops.plus(&commit.drops);
+        self.clock = commit.clock;
+        self.batch_table.push(BatchEntry {
+            last_page: (self.pages.len() - 1) as u16,
+            first: commit.times.0,
+            last: commit.times.1,
+            packets: commit.packets,
+            drops: commit.drops,
+            committed: commit.wall,
+            clock: commit.clock.code() as u8,
+        });
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(batch);
+        }
+    }
+
+    /// Enters pages, batches and events into an index.
+    pub(crate) fn enter(&self, builder: &mut Builder) {
+        for (number, page) in self.pages.iter().enumerate() {
+            if page.crc32 != DAMAGED_CRC || page.first_block != PageEntry::NO_BLOCK {
+                let first_block = page.first_block;
+                let offset = (first_block != PageEntry::NO_BLOCK).then(|| u32::from(first_block) * 4);
+                builder.page_done(number as u16, page.crc32, offset);
+            }
+        }
+        self.batch_table.iter().for_each(|batch| builder.batch_done(*batch));
+        self.events.iter().for_each(|body| builder.event(body));
+    }
+
+    /// SHA-256 of everything up to `end`; `None` when the chain is off.
+    pub(crate) fn sha256(&self) -> Option<[u8; 32]> {
+        self.sha256.as_ref().map(|hash| hash.clone().finalize().into())
+    }
+}
