@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use hindcap_wire::flow::proto;
+use hindcap_wire::community_id::CommunityId;
+use hindcap_wire::flow::{FlowKey, proto};
 use hindcap_wire::limits::FLOW_LAYERS_MAX;
 use hindcap_wire::packet::{Dissection, FlowLayer, Interface, LinkType, Outcome, Packet, dissect};
 use hindcap_wire::savefile::{Decoder, Encoder, Event, Format};
@@ -104,7 +105,7 @@ const FIELDS: [&str; 13] = [
     "sctp.srcport",
     "sctp.dstport",
     "vlan.id",
-    "arp.src.proto_ipv4",
+    "communityid",
 ];
 
 /// Savefiles in which we and tshark differ, and why that stays.
@@ -158,7 +159,10 @@ fn tshark(samples: &[Sample]) -> Option<Vec<Vec<Vec<String>>>> {
     let path = directory.path().join("corpus.pcapng");
     fs::write(&path, as_one_savefile(samples)).unwrap();
     let mut command = Command::new("tshark");
-    command.args(["-n", "-T", "fields", "-E", "occurrence=a", "-r"]).arg(path).stderr(Stdio::null());
+    command
+        .args(["-n", "--enable-protocol", "communityid", "-T", "fields", "-E", "occurrence=a", "-r"])
+        .arg(path)
+        .stderr(Stdio::null());
     for field in FIELDS {
         command.args(["-e", field]);
     }
@@ -223,6 +227,17 @@ fn missing(sample: &Sample, line: &[Vec<String>]) -> Vec<String> {
         let inner = |layer: &FlowLayer| layer.vlan.is_some_and(|own| own.to_string() == *vlan);
         if !ours.vlans.iter().any(|own| own.to_string() == *vlan) && !ours.layers.iter().any(inner) {
             missing.push(format!("no vlan {vlan}"));
+        }
+    }
+    // Of a message cut off behind its type, tshark takes no type.
+    let whole = ours.outcome == Outcome::Complete && sample.bytes.len() >= sample.orig_len as usize;
+    let alone = whole && ours.layers.len() == 1;
+    let layer =
+        ours.layers.first().filter(|layer| alone && layer.fragment.is_none() && layer.tuple.proto != 0);
+    if let (Some(layer), Some(theirs)) = (layer, line[12].first()) {
+        let id = CommunityId::of(&FlowKey::of(&layer.tuple, layer.vlan).0).to_string();
+        if id != *theirs {
+            missing.push(format!("community ID {id} is {theirs}: {:?}", layer.tuple));
         }
     }
     missing
