@@ -1,15 +1,26 @@
 //! `hindcapd`, the sensor: command line, configuration and wiring of capture, store, extraction and uplink.
 //!
 //! Only this crate reads clocks, the environment and configuration files; everything below gets them as arguments.
-//! [`command`] is the whole command line, [`run`] does what it says and answers with an [`exit::Code`].
+//! [`cli`] is the whole command line, [`run`] does what it says and answers with an [`exit::Code`].
 
+pub mod capture;
 mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod exit;
+mod import;
+mod lock;
 pub mod logger;
+pub mod machine;
+mod record;
+pub mod report;
+mod sink;
+mod status;
+pub mod stop;
+mod store;
 pub mod units;
+mod watch;
 
 use cli::{Cli, Command};
 use exit::{Code, Failure};
@@ -18,9 +29,12 @@ use exit::{Code, Failure};
 ///
 /// # Errors
 /// What could not be done, with the exit code that stands for it.
-pub fn run(cli: Cli) -> Result<Code, Failure> {
+pub fn run(cli: &Cli) -> Result<Code, Failure> {
     logger::init(cli.verbosity());
-    match cli.command {
-        Command::CheckConfig(args) => check::check_config(&args),
+    match &cli.command {
+        Command::Record(args) => record::record(args),
+        Command::Import(args) => import::import(args),
+        Command::Status(args) => status::status(args),
+        Command::CheckConfig(args) => check::check_config(args),
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match hindcapd::run(hindcapd::cli::Cli::parse()) {
+    match hindcapd::run(&hindcapd::cli::Cli::parse()) {
         Ok(code) => code.into(),
         Err(failure) => {
             eprintln!("hindcapd: {failure}");

@@ -20,7 +20,7 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 
 /// Duration units in milliseconds, largest first.
 const DURATION_UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A text that is no size, share or duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,11 +157,11 @@ mod tests {
         for text in ["", "64", "MiB", "-1MiB", "1.5GiB", "64mib", "99999999999TiB"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
-        for (text, millis) in [("10s", 10_000), ("250ms", 250), ("2h", 7_200_000), ("1min", 60_000)] {
+        for (text, millis) in [("10s", 10_000), ("250ms", 250), ("2h", 7_200_000), ("1m", 60_000)] {
             let span: Span = text.parse().unwrap();
             assert_eq!((span.millis(), span.to_string().as_str()), (millis, text));
         }
-        assert!("10".parse::<Span>().is_err() && "10m".parse::<Span>().is_err());
+        assert!("10".parse::<Span>().is_err() && "10min".parse::<Span>().is_err());
     }
 
     #[test]

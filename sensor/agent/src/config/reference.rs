@@ -9,7 +9,7 @@ const HEAD: &str = "\
 
 Printed from the table that reads the file (`hindcapd check-config --reference`); a test compares. TOML; an unknown key,
 a missing unit or a value out of range is an error with its line, and `hindcapd check-config FILE` finds it before a
-start does. Sizes are written `64MiB` (KiB, MiB, GiB, TiB, or kB, MB, GB, TB), durations `10s` (ms, s, min, h, d).
+start does. Sizes are written `64MiB` (KiB, MiB, GiB, TiB, or kB, MB, GB, TB), durations `10s` (ms, s, m, h, d).
 
 A small file:
 

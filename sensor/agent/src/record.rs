@@ -1,0 +1,117 @@
+//! `hindcapd record`: one interface into the store until told to stop.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use hindcap_capture::{LiveOptions, LiveSource};
+use hindcap_store::volume::dir::DirVolume;
+use hindcap_store::{RecorderOptions, Store};
+use hindcap_wire::drops::DropCause;
+use hindcap_wire::message::answer::Bytes;
+use serde_json::{Map, json};
+
+use crate::capture::{Capture, reading};
+use crate::cli::RecordArgs;
+use crate::clock::Clock;
+use crate::exit::{Code, Failure};
+use crate::stop::Stop;
+use crate::store::open_from_args;
+use crate::watch::StorageWatch;
+
+/// How often the main thread looks at signals and health.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Where systemd-timesyncd says that the clock is synchronised; `run` may name another file.
+const SYNCHRONISED_MARKER: &str = "/run/systemd/timesync/synchronized";
+
+/// Records until SIGINT or SIGTERM.
+///
+/// # Errors
+/// Interface or store cannot be opened, the source cannot go on, or the last packets cannot be written.
+pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
+    let stop = Stop::on_signals()?;
+    let doing = |failure: Failure| failure.doing(format!("record {}", args.interface));
+    let filter = args.filter.join(" ");
+    let source = LiveSource::open(LiveOptions {
+        interface: args.interface.clone(),
+        ring_bytes: u32::try_from(args.ring.0).unwrap_or(u32::MAX),
+        snaplen: args.snaplen,
+        filter: (!filter.is_empty()).then_some(filter),
+        promiscuous: !args.no_promiscuous,
+    })
+    .map_err(|error| doing(error.into()))?;
+    let store = open_from_args(&args.store).map_err(|error| doing(error.into()))?;
+    let options = RecorderOptions {
+        flush_interval_nanos: args.flush_interval.millis().saturating_mul(1_000_000),
+        ..RecorderOptions::live()
+    };
+    let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));
+    log::info!("recording {} into {}", args.interface, args.store.store.display());
+    let capture = start(source, store, options, clock, &stop).map_err(doing)?;
+    let started = Instant::now();
+    let mut watch = StorageWatch::default();
+    while !capture.is_finished() {
+        std::thread::sleep(LOOK_EVERY);
+        watch.look(&capture.health.snapshot());
+    }
+    let (counters, health) = (capture.counters.clone(), capture.health.clone());
+    capture.join().map_err(|error| doing(error.into()))?;
+    report(args, &counters, &health.snapshot(), started.elapsed());
+    Ok(Code::Done)
+}
+
+/// Recovers the store and starts the capture and writer threads.
+///
+/// # Errors
+/// The store cannot be recovered, or there is no thread to be had.
+pub fn start(
+    source: LiveSource,
+    store: Store<DirVolume>,
+    options: RecorderOptions,
+    mut clock: Clock,
+    stop: &Stop,
+) -> Result<Capture, Failure> {
+    let recorder = store.recorder(options, reading(&mut clock))?;
+    Ok(Capture::start(source, recorder, clock, stop.clone())?)
+}
+
+fn report(
+    args: &RecordArgs,
+    counters: &crate::capture::Counters,
+    health: &hindcap_store::HealthSnapshot,
+    elapsed: Duration,
+) {
+    let mut drops = counters.drops();
+    drops.add(DropCause::StorageError, health.packets_lost);
+    let unrecorded = counters.packets().saturating_sub(health.packets_recorded);
+    drops.add(DropCause::BuffersFull, unrecorded);
+    if args.json {
+        let causes: Map<_, _> = DropCause::ALL
+            .into_iter()
+            .map(|cause| (cause.name().to_owned(), json!(drops.get(cause))))
+            .collect();
+        println!(
+            "{}",
+            json!({
+                "interface": args.interface,
+                "seconds": elapsed.as_secs_f64(),
+                "packets": health.packets_acked,
+                "bytes": health.captured_bytes_acked,
+                "bytes_written": health.bytes_written,
+                "drops": causes,
+            })
+        );
+    }
+    let lost: Vec<String> = DropCause::ALL
+        .into_iter()
+        .filter(|cause| drops.get(*cause) > 0)
+        .map(|cause| format!("{} {}", cause.name(), drops.get(cause)))
+        .collect();
+    let lost =
+        if lost.is_empty() { "none dropped".to_owned() } else { format!("dropped: {}", lost.join(", ")) };
+    log::info!(
+        "recorded {} packets, {}, in {} s; {lost}",
+        health.packets_acked,
+        Bytes(health.captured_bytes_acked),
+        elapsed.as_secs()
+    );
+}

@@ -1,0 +1,162 @@
+//! What there is to say about a store, read without a lock beside whoever writes to it.
+
+use std::path::Path;
+
+use hindcap_store::volume::VolumeRead;
+use hindcap_store::{Reader, ReaderOptions, SegmentInfo, SegmentState, layout, open_reader};
+use hindcap_wire::drops::DropCounts;
+use hindcap_wire::message::StoreStatus;
+use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
+use serde::Serialize;
+
+use crate::exit::Failure;
+use crate::lock::holder;
+
+/// Everything `hindcapd status` knows.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreReport {
+    /// Its directory.
+    pub path: String,
+    /// Its identity, hexadecimal.
+    pub uuid: String,
+    /// The process that writes to it now.
+    pub writer_pid: Option<u32>,
+    /// Bytes of one segment.
+    pub segment_bytes: u32,
+    /// Segments that fit.
+    pub segments_total: u32,
+    /// Segments whose summary or index is damaged.
+    pub segments_damaged: u32,
+    /// Packets that can be found.
+    pub packets: u64,
+    /// Their captured bytes.
+    pub captured_bytes: u64,
+    /// Packets lost while these segments were recorded.
+    pub drops_total: u64,
+    /// The same by cause, for segments that are still open.
+    pub drops_open: DropCounts,
+    /// Clock state at the newest commit.
+    pub clock: ClockState,
+    /// What also goes into the status at the broker.
+    pub store: StoreStatus,
+}
+
+/// Reads the store at `path`.
+///
+/// # Errors
+/// There is no store, or it cannot be read.
+pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
+    let (volume, state) = open_reader(path)?;
+    let geometry = volume.geometry();
+    let reader = Reader::open(volume, ReaderOptions::default())?;
+    let segments = reader.segments();
+    let sum = |field: fn(&SegmentInfo) -> u64| segments.iter().map(field).fold(0_u64, u64::saturating_add);
+    let newest = segments.last();
+    let drops_open = segments.iter().fold(DropCounts::default(), |sum, segment| sum.plus(&segment.drops));
+    Ok(StoreReport {
+        path: path.display().to_string(),
+        uuid: state.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
+        writer_pid: holder(path),
+        segment_bytes: geometry.segment_bytes,
+        segments_total: geometry.segments,
+        segments_damaged: count(segments, SegmentState::Damaged),
+        packets: sum(|segment| segment.packets),
+        captured_bytes: sum(|segment| segment.bytes),
+        drops_total: sum(|segment| segment.drops_total),
+        drops_open,
+        clock: newest.map_or(ClockState::Unknown, |segment| segment.clock),
+        store: StoreStatus {
+            quota_bytes: layout::store_bytes(geometry.segment_bytes, geometry.segments),
+            used_bytes: segments.len() as u64 * u64::from(geometry.segment_bytes),
+            segments: u32::try_from(segments.len()).unwrap_or(u32::MAX),
+            oldest: with_packets(segments).map(|segment| segment.first).min(),
+            newest: with_packets(segments).map(|segment| segment.last).max(),
+            retention_forecast_secs: retention_forecast(segments, geometry.segments),
+            bytes_captured: None,
+            bytes_written: Some(state.odometer_bytes),
+        },
+    })
+}
+
+fn count(segments: &[SegmentInfo], state: SegmentState) -> u32 {
+    u32::try_from(segments.iter().filter(|segment| segment.state == state).count()).unwrap_or(u32::MAX)
+}
+
+fn with_packets(segments: &[SegmentInfo]) -> impl Iterator<Item = &SegmentInfo> {
+    segments.iter().filter(|segment| segment.packets > 0)
+}
+
+/// Sealed segments whose age tells the rate of late.
+const FORECAST_SEGMENTS: usize = 16;
+
+/// How far back the full store will reach if traffic goes on as in the newest sealed segments: the time from the first
+/// of them to the last was enough for so many segments.
+fn retention_forecast(segments: &[SegmentInfo], total: u32) -> Option<u64> {
+    let sealed: Vec<&SegmentInfo> =
+        with_packets(segments).filter(|segment| segment.state == SegmentState::Sealed).collect();
+    let late = &sealed[sealed.len().saturating_sub(FORECAST_SEGMENTS)..];
+    let (first, last) = (late.first()?.first, late.iter().map(|segment| segment.last).max()?);
+    let span = last.0.checked_sub(first.0).filter(|span| *span > 0)?;
+    let all = u128::from(span) * u128::from(total) / late.len() as u128;
+    u64::try_from(all / u128::from(NANOS_PER_SEC)).ok()
+}
+
+/// `nanos` as people say it: the two largest units.
+#[must_use]
+pub fn ago(nanos: u64) -> String {
+    let secs = nanos / NANOS_PER_SEC;
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..3_600 => format!("{} min {} s", secs / 60, secs % 60),
+        3_600..86_400 => format!("{} h {} min", secs / 3_600, secs / 60 % 60),
+        _ => format!("{} d {} h", secs / 86_400, secs / 3_600 % 24),
+    }
+}
+
+/// The time between two instants, for people.
+#[must_use]
+pub fn between(first: Timestamp, last: Timestamp) -> String {
+    ago(last.0.saturating_sub(first.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(first: u64, last: u64) -> SegmentInfo {
+        SegmentInfo {
+            number: 0,
+            generation: 1,
+            state: SegmentState::Sealed,
+            first: Timestamp(first * NANOS_PER_SEC),
+            last: Timestamp(last * NANOS_PER_SEC),
+            packets: 1,
+            bytes: 60,
+            data_bytes: 0,
+            drops: DropCounts::default(),
+            drops_total: 0,
+            created: Timestamp(0),
+            clock: ClockState::Unknown,
+        }
+    }
+
+    #[test]
+    fn the_forecast_is_the_rate_of_the_newest_sealed_segments() {
+        assert_eq!(retention_forecast(&[], 8), None);
+        assert_eq!(retention_forecast(&[sealed(0, 100), sealed(100, 200)], 8), Some(800));
+        let mut many: Vec<_> = (0..20).map(|n| sealed(n, n + 1)).collect();
+        many[0] = sealed(0, 1);
+        assert_eq!(retention_forecast(&many, 100), Some(100), "only the newest 16 count");
+        let open = SegmentInfo { state: SegmentState::Open, ..sealed(0, 100) };
+        assert_eq!(retention_forecast(&[open], 8), None);
+    }
+
+    #[test]
+    fn durations_are_said_in_two_units() {
+        for (secs, text) in
+            [(0, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7_260, "2 h 1 min"), (90_000, "1 d 1 h")]
+        {
+            assert_eq!(ago(secs * NANOS_PER_SEC), text);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! From a source to the recorder: translates the source's interface numbers to the store's and counts.
+
+use hindcap_capture::PacketSink;
+use hindcap_store::{Recorder, StoreError};
+use hindcap_wire::limits::SAVEFILE_INTERFACES_MAX;
+use hindcap_wire::packet::{Interface, Packet};
+
+/// Takes packets from one source and records them. Lives as long as the source.
+#[derive(Debug)]
+pub struct RecorderSink {
+    recorder: Recorder,
+    /// Store-wide number of each of the source's interfaces.
+    numbers: Vec<Option<u32>>,
+    /// Packets handed to the recorder.
+    pub packets: u64,
+    /// Their captured bytes.
+    pub bytes: u64,
+    /// Packets of interfaces that the store refused.
+    pub refused: u64,
+    /// Why it refused one.
+    pub refusal: Option<StoreError>,
+}
+
+impl RecorderSink {
+    /// A sink into `recorder`.
+    #[must_use]
+    pub fn new(recorder: Recorder) -> Self {
+        Self { recorder, numbers: Vec::new(), packets: 0, bytes: 0, refused: 0, refusal: None }
+    }
+
+    /// The recorder, for ticks and events.
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// Store-wide number of the source's interface `index`.
+    #[must_use]
+    pub fn number(&self, index: u32) -> Option<u32> {
+        self.numbers.get(usize::try_from(index).ok()?).copied().flatten()
+    }
+
+    /// Forgets the interfaces and counters of the source that ended, for the next one.
+    pub fn next_source(&mut self) {
+        self.numbers.clear();
+        (self.packets, self.bytes, self.refused, self.refusal) = (0, 0, 0, None);
+    }
+
+    /// The recorder back, to close it.
+    #[must_use]
+    pub fn into_recorder(self) -> Recorder {
+        self.recorder
+    }
+}
+
+impl PacketSink for RecorderSink {
+    fn interface(&mut self, index: u32, interface: &Interface) {
+        let Ok(position) = usize::try_from(index) else { return };
+        if position >= SAVEFILE_INTERFACES_MAX {
+            return;
+        }
+        if self.numbers.len() <= position {
+            self.numbers.resize(position + 1, None);
+        }
+        match self.recorder.interface(interface) {
+            Ok(number) => self.numbers[position] = Some(number),
+            Err(error) => {
+                self.numbers[position] = None;
+                self.refusal = Some(error);
+            }
+        }
+    }
+
+    fn packet(&mut self, packet: &Packet<'_>) {
+        match self.number(packet.interface) {
+            Some(interface) => {
+                self.recorder.push(&Packet { interface, ..*packet });
+                self.packets += 1;
+                self.bytes += packet.bytes.len() as u64;
+            }
+            None => self.refused += 1,
+        }
+    }
+}

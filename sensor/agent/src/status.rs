@@ -1,0 +1,55 @@
+//! `hindcapd status`: how far a store reaches and how it does, at any time, beside a running recorder.
+
+use hindcap_wire::message::answer::Bytes;
+
+use crate::cli::StatusArgs;
+use crate::clock::wall;
+use crate::exit::{Code, Failure};
+use crate::report::{StoreReport, ago, between, store_report};
+
+/// Prints the status.
+///
+/// # Errors
+/// There is no store, or it cannot be read.
+pub fn status(args: &StatusArgs) -> Result<Code, Failure> {
+    let report = store_report(&args.store.store).map_err(|failure| failure.doing("status"))?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print(&report);
+    }
+    Ok(Code::Done)
+}
+
+fn print(report: &StoreReport) {
+    let store = &report.store;
+    println!("store       {}", report.path);
+    match report.writer_pid {
+        Some(pid) => println!("writer      pid {pid}"),
+        None => println!("writer      none"),
+    }
+    println!(
+        "size        {}: {} of {} segments of {} are in use",
+        Bytes(store.quota_bytes),
+        store.segments,
+        report.segments_total,
+        Bytes(report.segment_bytes.into())
+    );
+    match (store.oldest, store.newest) {
+        (Some(oldest), Some(newest)) => {
+            println!("oldest      {oldest}");
+            println!("newest      {newest} ({} ago)", between(newest, wall()));
+            println!("window      {}", between(oldest, newest));
+        }
+        _ => println!("window      nothing recorded yet"),
+    }
+    if let Some(secs) = store.retention_forecast_secs {
+        println!("forecast    {} when full, at the rate of late", ago(secs.saturating_mul(1_000_000_000)));
+    }
+    println!("packets     {}, {}", report.packets, Bytes(report.captured_bytes));
+    println!("dropped     {}", report.drops_total);
+    if report.segments_damaged > 0 {
+        println!("damaged     {} segments: see 'hindcapd verify'", report.segments_damaged);
+    }
+    println!("clock       {}", report.clock.name());
+}
