@@ -84,6 +84,8 @@ pub enum GapCause {
     RecorderDown,
     /// The segment was overwritten by newer packets while it was read.
     Overwritten,
+    /// Packets came, but could not all be recorded: storage failed or was too slow.
+    NotStored,
 }
 
 /// State of the wall clock over an interval.
@@ -109,7 +111,7 @@ pub enum Partial {
     Cancelled,
 }
 
-/// Why an answer is empty. The first that holds, in this order.
+/// Why an answer is empty: the weightiest reason; gaps, drops and notes tell the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyEmpty {
@@ -125,9 +127,9 @@ pub enum WhyEmpty {
         /// Everything up to here is searchable.
         newest: Timestamp,
     },
-    /// The recorder did not run in this part of the window, and nothing matches in the rest.
+    /// The recorder did not run in most of the window, and nothing matches in the rest.
     NotRecorded {
-        /// The longest such part.
+        /// The longest part of the window in which it did not run.
         range: TimeRange,
     },
     /// Pages that could hold matches are damaged.
@@ -140,7 +142,7 @@ pub enum WhyEmpty {
         /// How many.
         packets: u64,
     },
-    /// The window was recorded without loss, and nothing in it matches.
+    /// Nothing in what was recorded matches, and nothing is known to be missing but what the gaps say.
     NoSuchTraffic,
 }
 

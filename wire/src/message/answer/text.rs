@@ -72,9 +72,7 @@ impl fmt::Display for WhyEmpty {
                 count(f, *packets, "packet")?;
                 f.write_str(" in this window could not be recorded")
             }
-            Self::NoSuchTraffic => {
-                f.write_str("no such traffic: the window was recorded and nothing in it matches")
-            }
+            Self::NoSuchTraffic => f.write_str("no such traffic in what was recorded"),
         }
     }
 }
@@ -102,6 +100,7 @@ impl GapCause {
             Self::LinkDown => "link down",
             Self::RecorderDown => "recorder not running",
             Self::Overwritten => "overwritten while it was read",
+            Self::NotStored => "not everything could be stored",
         }
     }
 }

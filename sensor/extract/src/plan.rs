@@ -1,0 +1,223 @@
+//! From a query to what must be read for it, by the catalog and the indexes alone.
+
+use std::collections::HashMap;
+
+use hindcap_store::reader::{ReadError, Reader, SegmentInfo, SegmentState};
+use hindcap_store::volume::VolumeRead;
+use hindcap_wire::flow::FlowKey;
+use hindcap_wire::index::IndexDoc;
+use hindcap_wire::limits::PAGE_BYTES;
+use hindcap_wire::message::answer::{Answer, Estimate, GapCause};
+use hindcap_wire::packet::LinkType;
+use hindcap_wire::query::{Matcher, Query};
+use hindcap_wire::time::{TimeRange, Timestamp};
+
+use crate::error::ExtractError;
+use crate::filter::Filter;
+use crate::limits::{COUNTED_FLOWS_MAX, SURVEY_INDEXES_MAX, idle_nanos};
+use crate::select::Selector;
+use crate::stream::Script;
+use crate::survey::Survey;
+
+/// What a query will read. Good as long as the segments are: one that is overwritten meanwhile is reported as a gap.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) query: Query,
+    pub(crate) selector: Selector,
+    pub(crate) script: Script,
+    pub(crate) survey: Survey,
+    pub(crate) link_types: Vec<LinkType>,
+    pub(crate) segments_searched: u32,
+    /// Bytes of segments that could hold matches and whose index cannot be read.
+    pub(crate) unreadable: u64,
+    /// Whether there may be matches without flow record.
+    pub(crate) overflows: bool,
+    counts: Counts,
+}
+
+/// Upper bounds from flow records and batches.
+#[derive(Debug, Default)]
+struct Counts {
+    packets: u64,
+    bytes: u64,
+    sessions: u64,
+    /// Last packet of the flows counted so far.
+    flows: HashMap<FlowKey, Timestamp>,
+    sessions_bounded: bool,
+}
+
+/// Plans `query`.
+///
+/// # Errors
+/// The query cannot be meant, or libpcap does not understand its filter.
+pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan, ExtractError> {
+    let matcher = Matcher::new(query)?;
+    let selector = Selector::new(query, matcher);
+    let segments = reader.segments().to_vec();
+    let mut plan = Plan {
+        script: Script { reads: selector.reads, ..Script::default() },
+        survey: Survey::new(query.time, &segments),
+        query: query.clone(),
+        selector,
+        link_types: Vec::new(),
+        segments_searched: 0,
+        unreadable: 0,
+        overflows: false,
+        counts: Counts::default(),
+    };
+    let near = neighbourhood(query.time, &segments);
+    let exact = near.iter().filter(|near| **near).count() <= SURVEY_INDEXES_MAX;
+    for (segment, near) in segments.iter().zip(near) {
+        plan.take(reader, segment, near, exact);
+    }
+    plan.script.sort();
+    if let Some(expression) = &query.filter {
+        Filter::new(expression, &plan.link_types)?;
+    }
+    Ok(plan)
+}
+
+/// Which segments tell about `window`: those that touch it, and the nearest ones on either side.
+fn neighbourhood(window: TimeRange, segments: &[SegmentInfo]) -> Vec<bool> {
+    let with_packets = || segments.iter().filter(|segment| segment.packets > 0);
+    let before =
+        with_packets().filter(|segment| segment.last < window.start).map(|segment| segment.last).max();
+    let after =
+        with_packets().filter(|segment| segment.first >= window.end).map(|segment| segment.first).min();
+    let near = |segment: &SegmentInfo| {
+        let empty = segment.packets == 0;
+        empty
+            || window.touches(segment.first, segment.last)
+            || Some(segment.last) == before
+            || Some(segment.first) == after
+    };
+    segments.iter().map(near).collect()
+}
+
+impl Plan {
+    fn take<V: VolumeRead>(
+        &mut self,
+        reader: &mut Reader<V>,
+        segment: &SegmentInfo,
+        near: bool,
+        exact: bool,
+    ) {
+        let touches = segment.packets > 0 && self.selector.reads.touches(segment.first, segment.last);
+        let within = segment.packets > 0 && self.query.time.touches(segment.first, segment.last);
+        self.segments_searched += u32::from(within);
+        let candidate = touches && self.selector.may_be_in(reader, segment);
+        if !candidate && !near {
+            self.survey.skip();
+            return;
+        }
+        let telling = exact || segment.drops_total > 0 || segment.state != SegmentState::Sealed;
+        if !candidate && !telling {
+            self.survey.add_coarse(segment);
+            return;
+        }
+        match reader.index(segment) {
+            Ok(doc) => {
+                self.survey.add(segment, &doc);
+                if candidate {
+                    self.add(segment, &doc);
+                }
+            }
+            Err(err) => self.lost(segment, &err, candidate),
+        }
+    }
+
+    fn lost(&mut self, segment: &SegmentInfo, err: &ReadError, candidate: bool) {
+        let range = TimeRange::new(segment.first, segment.last.plus_nanos(1));
+        let (cause, bytes) = match err {
+            ReadError::Gone { .. } => (GapCause::Overwritten, 0),
+            _ => (GapCause::Damage, u64::from(segment.data_bytes).max(u64::from(PAGE_BYTES))),
+        };
+        self.survey.gap(range, cause, bytes);
+        self.unreadable += if candidate { bytes } else { 0 };
+    }
+
+    fn add(&mut self, segment: &SegmentInfo, doc: &IndexDoc) {
+        for interface in doc.interfaces() {
+            if !self.link_types.contains(&interface.link_type) {
+                self.link_types.push(interface.link_type);
+            }
+        }
+        let pages = self.selector.pages(doc);
+        if pages.is_empty() {
+            return;
+        }
+        self.overflows |= self.selector.may_overflow(doc);
+        self.counts.add(&self.selector, doc, pages.len() as u64 * u64::from(PAGE_BYTES));
+        self.script.add(segment, doc, pages);
+    }
+
+    /// What the query would read and give at most.
+    #[must_use]
+    pub fn estimate(&self) -> Estimate {
+        let mut answer = Answer::default();
+        self.survey.tell(&mut answer);
+        let mut notes = answer.notes;
+        if self.query.filter.is_some() || self.query.mac.is_some() {
+            notes.push(
+                "filters and MAC addresses are looked at in the packets only; less may match".to_owned(),
+            );
+        }
+        if self.query.session {
+            notes.push("the estimate is for the window; sessions may reach beyond it".to_owned());
+        }
+        if self.counts.sessions_bounded {
+            notes.push(
+                "too many sessions to tell apart across segments; the number is an upper bound".to_owned(),
+            );
+        }
+        let nothing = self.script.units.is_empty();
+        Estimate {
+            window: self.query.time,
+            segments_searched: self.segments_searched,
+            segments: u32::try_from(self.script.parts.len()).unwrap_or(u32::MAX),
+            pages: self.script.pages(),
+            bytes_to_read: self.script.pages() * u64::from(PAGE_BYTES),
+            packets_max: self.counts.packets,
+            bytes_max: self.counts.bytes,
+            sessions: self.counts.sessions,
+            coverage: answer.coverage,
+            why_empty: nothing.then(|| self.survey.why_empty(self.unreadable)),
+            notes,
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, selector: &Selector, doc: &IndexDoc, bytes_max: u64) {
+        let (mut packets, mut bytes) = (0, 0);
+        for flow in doc.flows().filter(|flow| selector.wants_flow(flow)) {
+            packets += u64::from(flow.packets);
+            bytes += flow.bytes;
+            self.session(flow.key, flow.first, flow.last);
+        }
+        if !selector.matcher.names_layer() {
+            let window = selector.matcher.time();
+            let touched = doc.batches().iter().filter(|batch| window.touches(batch.first, batch.last));
+            packets = touched.map(|batch| u64::from(batch.packets)).sum();
+            bytes = bytes_max;
+        } else if selector.may_overflow(doc) {
+            packets += doc.overflow().packets;
+            bytes = bytes_max;
+        }
+        self.packets += packets;
+        self.bytes += bytes.min(bytes_max);
+    }
+
+    /// Counts a flow unless it goes on from a segment before.
+    fn session(&mut self, key: FlowKey, first: Timestamp, last: Timestamp) {
+        let idle = idle_nanos(key.proto);
+        let goes_on = self.flows.get(&key).is_some_and(|before| first <= before.plus_nanos(idle));
+        self.sessions += u64::from(!goes_on);
+        if self.flows.len() < COUNTED_FLOWS_MAX || self.flows.contains_key(&key) {
+            let known = self.flows.entry(key).or_insert(last);
+            *known = last.max(*known);
+        } else {
+            self.sessions_bounded = true;
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Carries out a plan: reads, compares, gives out in time order, and says what it covers.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+
+use hindcap_store::reader::Reader;
+use hindcap_store::volume::VolumeRead;
+use hindcap_wire::message::Limits;
+use hindcap_wire::message::answer::{Answer, Partial, Span};
+use hindcap_wire::packet::{Dissection, Interface, Packet};
+use hindcap_wire::time::Timestamp;
+
+use crate::base::Base;
+use crate::error::ExtractError;
+use crate::limits::WAITING_BYTES_MAX;
+use crate::plan::Plan;
+use crate::session::{self, Chosen};
+use crate::sink::{ResultSink, SinkError};
+use crate::sorter::{Place, Waiting};
+use crate::stream::{Found, Judge, Report, Verdict, stream};
+
+/// How a plan is carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// What the result may hold. A `snaplen` of 0 means no limit.
+    pub limits: Limits,
+    /// Looked at before every read; when set, the answer is partial.
+    pub cancelled: Option<&'a AtomicBool>,
+    /// Memory for matches that wait for their turn.
+    pub waiting_bytes_max: usize,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { limits: Limits::default(), cancelled: None, waiting_bytes_max: WAITING_BYTES_MAX }
+    }
+}
+
+/// Extracts what `plan` found possible into `sink`.
+///
+/// # Errors
+/// The sink takes no more, or a `session` query widens to too many flows.
+pub fn run<V: VolumeRead>(
+    reader: &mut Reader<V>,
+    plan: &Plan,
+    options: &Options<'_>,
+    sink: &mut dyn ResultSink,
+) -> Result<Answer, ExtractError> {
+    let mut answer = Answer { segments_searched: plan.segments_searched, ..Answer::default() };
+    plan.survey.tell(&mut answer);
+    sink.begin(&answer)?;
+    let mut judge = Match::new(plan, options.limits)?;
+    let mut report = Report::default();
+    let mut widened = None;
+    if plan.query.session {
+        let sessions = session::widen(reader, plan, options)?;
+        report.join(sessions.report);
+        judge.chosen = Some(sessions.chosen);
+        widened = Some(sessions.script);
+    }
+    let mut given = Given { answer: &mut answer, limits: options.limits, full: None };
+    if !report.cancelled {
+        let script = widened.as_ref().unwrap_or(&plan.script);
+        let emit = |_: Place, kept: &mut Kept| Ok(given.packet(kept, sink)?);
+        report.join(stream(reader, script, &mut judge, options.waiting_bytes_max, options.cancelled, emit)?);
+    }
+    let full = given.full;
+    finish(&mut answer, plan, &judge, &report, full);
+    sink.end(&answer)?;
+    Ok(answer)
+}
+
+/// Counts what is given out, and stops at the limits.
+struct Given<'a> {
+    answer: &'a mut Answer,
+    limits: Limits,
+    /// The limit that was reached while there was more to give.
+    full: Option<Partial>,
+}
+
+impl Given<'_> {
+    fn packet(&mut self, kept: &Kept, sink: &mut dyn ResultSink) -> Result<ControlFlow<()>, SinkError> {
+        let packets_max = self.limits.max_packets.filter(|max| self.answer.packets >= *max);
+        let bytes_max = self.limits.max_bytes.filter(|max| sink.bytes_with(kept.bytes.len()) > *max);
+        self.full = packets_max.map(Partial::PacketsMax).or(bytes_max.map(Partial::BytesMax));
+        if self.full.is_some() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let packet =
+            Packet { timestamp: kept.timestamp, interface: 0, orig_len: kept.orig_len, bytes: &kept.bytes };
+        sink.packet(&kept.interface, &packet)?;
+        self.answer.packets += 1;
+        self.answer.bytes += kept.bytes.len() as u64;
+        let first = self.answer.span.map_or(kept.timestamp, |span| span.first);
+        self.answer.span = Some(Span { first, last: kept.timestamp });
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+fn finish(answer: &mut Answer, plan: &Plan, judge: &Match, report: &Report, full: Option<Partial>) {
+    answer.segments_read = u32::try_from(report.segments_read.len()).unwrap_or(u32::MAX);
+    answer.bytes_read = report.bytes_read;
+    answer.gaps.extend(report.gaps.iter().cloned());
+    answer.gaps.sort_by_key(|gap| (gap.range.start, gap.range.end));
+    answer.gaps.dedup();
+    let unreadable = plan.unreadable + report.gaps.iter().map(|gap| gap.bytes).sum::<u64>();
+    let lost = unreadable > 0 || !report.gaps.is_empty();
+    let cancelled = report.cancelled.then_some(Partial::Cancelled);
+    answer.partial = full.or(cancelled).or(lost.then_some(Partial::Unreadable));
+    if answer.packets == 0 && full.is_none() && !report.cancelled {
+        answer.why_empty = Some(plan.survey.why_empty(unreadable));
+    }
+    answer.notes.extend(judge.base.notes());
+    let window = plan.query.time;
+    if answer.span.is_some_and(|span| !(window.contains(span.first) && window.contains(span.last))) {
+        answer.notes.push("the sessions reach beyond the window".to_owned());
+    }
+}
+
+/// A match that waits for its turn.
+struct Kept {
+    timestamp: Timestamp,
+    interface: Rc<Interface>,
+    orig_len: u32,
+    bytes: Box<[u8]>,
+}
+
+/// Memory of a match beside its bytes: itself, its place in the tree, its allocation.
+const KEPT_BYTES: usize = 192;
+
+impl Waiting for Kept {
+    fn weight(&self) -> usize {
+        KEPT_BYTES + self.bytes.len()
+    }
+}
+
+/// Wants what the query asks for, or what belongs to the sessions it led to.
+struct Match {
+    base: Base,
+    chosen: Option<Chosen>,
+    snaplen: usize,
+    interfaces: Vec<Rc<Interface>>,
+}
+
+impl Match {
+    fn new(plan: &Plan, limits: Limits) -> Result<Self, ExtractError> {
+        let snaplen =
+            limits.snaplen.filter(|snaplen| *snaplen > 0).and_then(|snaplen| usize::try_from(snaplen).ok());
+        let snaplen = snaplen.unwrap_or(usize::MAX);
+        Ok(Self { base: Base::new(plan)?, chosen: None, snaplen, interfaces: Vec::new() })
+    }
+
+    /// One shared copy of each interface.
+    fn shared(&mut self, interface: &Interface) -> Rc<Interface> {
+        if let Some(known) = self.interfaces.iter().find(|known| known.as_ref() == interface) {
+            return Rc::clone(known);
+        }
+        let interface = Rc::new(interface.clone());
+        self.interfaces.push(Rc::clone(&interface));
+        interface
+    }
+}
+
+impl Judge for Match {
+    type Item = Kept;
+
+    fn judge(&mut self, found: &Found<'_>) -> Verdict {
+        let Some(chosen) = &self.chosen else { return self.base.judge(found) };
+        match chosen.judge(found.place, found.dissection) {
+            // What belongs to no flow cannot be widened; it is given as it matches.
+            Verdict::No if found.dissection.layers.is_empty() => self.base.judge(found),
+            verdict => verdict,
+        }
+    }
+
+    fn settle(&mut self, place: Place, dissection: &Dissection) -> bool {
+        match &self.chosen {
+            Some(chosen) => chosen.judge(place, dissection) == Verdict::Yes,
+            None => self.base.settle(place, dissection),
+        }
+    }
+
+    fn item(&mut self, found: &Found<'_>) -> Kept {
+        let packet = &found.at.packet;
+        let bytes = packet.bytes.get(..self.snaplen).unwrap_or(packet.bytes);
+        Kept {
+            timestamp: packet.timestamp,
+            interface: self.shared(found.interface),
+            orig_len: packet.orig_len,
+            bytes: bytes.into(),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! What was recorded in a window, and what is missing: coverage, gaps, drops, clock states, and why there is nothing.
+//!
+//! Segments come in the order of their generation. Live batches say when they were committed, so that the silence
+//! between two packets counts as recorded; batches of an import only cover the times of their packets.
+
+use hindcap_store::reader::{SegmentInfo, SegmentState};
+use hindcap_wire::drops::{DropCause, DropCounts};
+use hindcap_wire::index::{BatchEntry, IndexDoc};
+use hindcap_wire::ledger::{Event, EventKind};
+use hindcap_wire::message::answer::{Answer, ClockSpan, Gap, GapCause, LIST_MAX, WhyEmpty};
+use hindcap_wire::time::{ClockState, TimeRange, Timestamp};
+
+use crate::limits::IMPORT_SILENCE_NANOS;
+
+/// A stretch of recorded time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stretch {
+    range: TimeRange,
+    live: bool,
+}
+
+/// What the segments tell about a window.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Survey {
+    window: TimeRange,
+    stretches: Vec<Stretch>,
+    gaps: Vec<Gap>,
+    drops: DropCounts,
+    clock: Vec<ClockSpan>,
+    /// Commit before the next live batch, when nothing came in between.
+    committed: Option<Timestamp>,
+    link_down: Option<Timestamp>,
+    /// Oldest and newest instant that the store knows anything of.
+    oldest: Option<Timestamp>,
+    newest: Option<Timestamp>,
+    /// When the recorder stopped, if nothing was recorded since.
+    stopped: Option<Timestamp>,
+    pruned: bool,
+    /// Segments that were taken by their first and last packet only.
+    coarse: u32,
+}
+
+/// A range that covers `first` and `last`.
+const fn through(first: Timestamp, last: Timestamp) -> TimeRange {
+    TimeRange::new(first, last.plus_nanos(1))
+}
+
+fn overlap(one: TimeRange, other: TimeRange) -> Option<TimeRange> {
+    let both = TimeRange::new(one.start.max(other.start), one.end.min(other.end));
+    (!both.is_empty()).then_some(both)
+}
+
+impl Survey {
+    /// Of `window`, in a store with these `segments`.
+    pub fn new(window: TimeRange, segments: &[SegmentInfo]) -> Self {
+        let with_packets = || segments.iter().filter(|segment| segment.packets > 0);
+        Self {
+            window,
+            oldest: with_packets().map(|segment| segment.first).min(),
+            newest: with_packets().map(|segment| segment.last).max(),
+            pruned: segments.first().is_some_and(|segment| segment.generation > 1),
+            ..Self::default()
+        }
+    }
+
+    /// Takes a segment whose index was not worth reading.
+    pub fn add_coarse(&mut self, segment: &SegmentInfo) {
+        if segment.packets == 0 {
+            return;
+        }
+        self.coarse += 1;
+        let live = segment.clock != ClockState::Unknown;
+        let start =
+            self.committed.filter(|committed| live && *committed < segment.first).unwrap_or(segment.first);
+        self.stretches.push(Stretch { range: through(start, segment.last), live });
+        self.clock_state(through(segment.first, segment.last), segment.clock);
+        self.committed = live.then_some(segment.last);
+        self.stopped = None;
+    }
+
+    /// Takes a segment that is not in the window's neighbourhood: continuity is lost.
+    pub fn skip(&mut self) {
+        self.committed = None;
+    }
+
+    /// Takes a segment by its index.
+    pub fn add(&mut self, segment: &SegmentInfo, doc: &IndexDoc) {
+        let events: Vec<Event> = doc.events().filter_map(Event::decode).collect();
+        let starts: Vec<Timestamp> = events
+            .iter()
+            .filter(|event| matches!(event.kind, EventKind::RecorderStart { .. }))
+            .map(|event| event.at)
+            .collect();
+        if !doc.batches().is_empty() {
+            self.stopped = None;
+        }
+        for batch in doc.batches() {
+            self.batch(batch, &starts);
+        }
+        for event in &events {
+            self.event(event);
+        }
+        if segment.state == SegmentState::Damaged {
+            self.gap(through(segment.first, segment.last), GapCause::Damage, 0);
+        }
+    }
+
+    fn batch(&mut self, batch: &BatchEntry, starts: &[Timestamp]) {
+        let state = ClockState::from_code(batch.clock.into()).unwrap_or_default();
+        if state == ClockState::Unknown {
+            self.imported(batch);
+            return;
+        }
+        let restarted = starts.iter().rev().find(|start| {
+            **start <= batch.committed && self.committed.is_none_or(|committed| committed <= **start)
+        });
+        let first = batch.first.min(batch.committed);
+        let start = restarted.copied().or(self.committed).map_or(first, |start| start.min(first));
+        let range = through(start.min(batch.committed), batch.committed);
+        self.stretches.push(Stretch { range, live: true });
+        self.clock_state(range, state);
+        self.newest = self.newest.max(Some(batch.committed));
+        if overlap(range, self.window).is_some() {
+            self.drops = self.drops.plus(&batch.drops);
+        }
+        self.committed = Some(batch.committed);
+    }
+
+    fn imported(&mut self, batch: &BatchEntry) {
+        self.committed = None;
+        if batch.packets == 0 {
+            return;
+        }
+        let mut range = through(batch.first, batch.last);
+        if let Some(before) = self.stretches.last_mut().filter(|before| !before.live) {
+            let near = before.range.end.plus_nanos(IMPORT_SILENCE_NANOS) >= range.start;
+            if near && before.range.start <= range.start {
+                before.range.end = before.range.end.max(range.end);
+                range = before.range;
+            } else {
+                self.stretches.push(Stretch { range, live: false });
+            }
+        } else {
+            self.stretches.push(Stretch { range, live: false });
+        }
+        self.clock_state(range, ClockState::Unknown);
+        if self.window.touches(batch.first, batch.last) {
+            self.drops = self.drops.plus(&batch.drops);
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event.kind {
+            EventKind::RecorderStop => self.stopped = Some(event.at),
+            EventKind::RecorderStart { .. } => self.stopped = None,
+            EventKind::LinkDown { .. } => self.link_down = self.link_down.or(Some(event.at)),
+            EventKind::LinkUp { .. } => {
+                if let Some(since) = self.link_down.take() {
+                    self.gap(TimeRange::new(since, event.at), GapCause::LinkDown, 0);
+                }
+            }
+            EventKind::Gap { start, end, cause, .. } => {
+                let cause =
+                    if cause == DropCause::LinkDown { GapCause::LinkDown } else { GapCause::NotStored };
+                self.gap(TimeRange::new(start, end), cause, 0);
+            }
+            EventKind::ClockStep { .. } | EventKind::Other { .. } => {}
+        }
+    }
+
+    /// Notes something missing, as far as it lies in the window.
+    pub fn gap(&mut self, range: TimeRange, cause: GapCause, bytes: u64) {
+        if let Some(range) = overlap(range, self.window) {
+            self.gaps.push(Gap { range, cause, bytes });
+        }
+    }
+
+    fn clock_state(&mut self, range: TimeRange, state: ClockState) {
+        let Some(range) = overlap(range, self.window) else { return };
+        match self.clock.last_mut() {
+            Some(last) if last.state == state => {
+                last.range.start = last.range.start.min(range.start);
+                last.range.end = last.range.end.max(range.end);
+            }
+            _ => self.clock.push(ClockSpan { range, state }),
+        }
+    }
+
+    /// Recorded stretches, joined, unclipped.
+    fn joined(&self) -> Vec<Stretch> {
+        let mut stretches = self.stretches.clone();
+        stretches.sort_by_key(|stretch| stretch.range.start);
+        let mut joined: Vec<Stretch> = Vec::new();
+        for stretch in stretches {
+            match joined.last_mut() {
+                Some(last) if stretch.range.start <= last.range.end => {
+                    last.range.end = last.range.end.max(stretch.range.end);
+                    last.live |= stretch.live;
+                }
+                _ => joined.push(stretch),
+            }
+        }
+        joined
+    }
+
+    /// Fills in what the segments tell: coverage, gaps, drops, clock.
+    pub fn tell(&self, answer: &mut Answer) {
+        let joined = self.joined();
+        let mut gaps = self.gaps.clone();
+        for pair in joined.windows(2) {
+            let between = TimeRange::new(pair[0].range.end, pair[1].range.start);
+            if let Some(range) = overlap(between, self.window).filter(|_| pair[0].live && pair[1].live) {
+                gaps.push(Gap { range, cause: GapCause::RecorderDown, bytes: 0 });
+            }
+        }
+        gaps.sort_by_key(|gap| (gap.range.start, gap.range.end));
+        let coverage = joined.iter().filter_map(|stretch| overlap(stretch.range, self.window)).collect();
+        answer.window = self.window;
+        answer.coverage = shortened(coverage, "recorded intervals", &mut answer.notes);
+        answer.gaps = shortened(gaps, "gaps", &mut answer.notes);
+        answer.clock = shortened(self.clock.clone(), "clock states", &mut answer.notes);
+        answer.drops = self.drops;
+        self.notes(&mut answer.notes);
+    }
+
+    fn notes(&self, notes: &mut Vec<String>) {
+        if let Some(oldest) = self.oldest.filter(|oldest| self.pruned && self.begins_before(*oldest)) {
+            notes.push(format!("packets before {oldest} have been pruned"));
+        }
+        if let Some(newest) = self.newest.filter(|newest| self.ends_after(*newest)) {
+            notes.push(format!("packets after {newest} are not flushed yet"));
+        }
+        if self.coarse > 0 {
+            notes.push(format!(
+                "gaps were not looked for in {} segments that cannot hold matches",
+                self.coarse
+            ));
+        }
+    }
+
+    /// Whether the window was given a start, and it lies before `at`.
+    fn begins_before(&self, at: Timestamp) -> bool {
+        self.window.start != Timestamp::MIN && self.window.start < at
+    }
+
+    /// Whether the window was given an end, and it lies after `at` though the recorder runs.
+    fn ends_after(&self, at: Timestamp) -> bool {
+        self.window.end != Timestamp::MAX
+            && self.window.end > at.plus_nanos(1)
+            && self.stopped.is_none()
+            && self.is_live()
+    }
+
+    fn is_live(&self) -> bool {
+        self.stretches.last().is_some_and(|stretch| stretch.live)
+    }
+
+    /// Why nothing was found, when `unreadable` bytes could have held matches.
+    pub fn why_empty(&self, unreadable: u64) -> WhyEmpty {
+        let Some((oldest, newest)) = self.oldest.zip(self.newest) else { return WhyEmpty::EmptyStore };
+        let before = self.window.end <= oldest;
+        if self.pruned && (before || self.begins_before(oldest)) {
+            return WhyEmpty::Pruned { oldest };
+        }
+        if self.window.start > newest {
+            return match self.stopped {
+                Some(stopped) => WhyEmpty::NotRecorded {
+                    range: TimeRange::new(self.window.start.max(stopped), self.window.end),
+                },
+                None => WhyEmpty::NotFlushed { newest },
+            };
+        }
+        if before {
+            return WhyEmpty::NotRecorded { range: self.window };
+        }
+        if unreadable > 0 {
+            return WhyEmpty::Damaged { bytes: unreadable };
+        }
+        if let Some(range) = self.mostly_unrecorded(oldest, newest) {
+            return WhyEmpty::NotRecorded { range };
+        }
+        match self.drops.total() {
+            0 => WhyEmpty::NoSuchTraffic,
+            packets => WhyEmpty::Dropped { packets },
+        }
+    }
+
+    /// The longest hole in the window, if more of the window was missed than recorded.
+    fn mostly_unrecorded(&self, oldest: Timestamp, newest: Timestamp) -> Option<TimeRange> {
+        // An open side ends where the store ends.
+        let start = if self.window.start == Timestamp::MIN { oldest } else { self.window.start };
+        let end = if self.window.end == Timestamp::MAX { newest.plus_nanos(1) } else { self.window.end };
+        let bounded = TimeRange::new(start, end);
+        let mut holes = Vec::new();
+        let (mut reached, mut recorded) = (start, 0);
+        for range in self.joined().iter().filter_map(|stretch| overlap(stretch.range, bounded)) {
+            holes.push(TimeRange::new(reached, range.start));
+            recorded += range.end.0 - range.start.0;
+            reached = range.end;
+        }
+        holes.push(TimeRange::new(reached, end));
+        let length = |range: &TimeRange| range.end.0.saturating_sub(range.start.0);
+        let missed: u64 = holes.iter().map(length).sum();
+        holes.into_iter().max_by_key(length).filter(|_| missed > recorded)
+    }
+}
+
+/// The list cut to [`LIST_MAX`], with a note about the rest.
+fn shortened<T>(mut list: Vec<T>, what: &str, notes: &mut Vec<String>) -> Vec<T> {
+    if list.len() > LIST_MAX {
+        notes.push(format!("{} more {what} are not listed", list.len() - LIST_MAX));
+        list.truncate(LIST_MAX);
+    }
+    list
+}
