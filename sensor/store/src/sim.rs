@@ -54,6 +54,7 @@ struct Inner {
     operations: usize,
     fault: Option<Fault>,
     keep_log: bool,
+    forget_flushes: bool,
 }
 
 /// The content of all areas.
@@ -158,6 +159,11 @@ impl SimVolume {
         self.inner().keep_log = keep;
     }
 
+    /// Says "done" to flushes without doing them: the canary of the crash tests.
+    pub fn forget_flushes(&self, forget: bool) {
+        self.inner().forget_flushes = forget;
+    }
+
     /// Sets or clears the fault.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.inner().fault = fault;
@@ -215,7 +221,12 @@ impl VolumeWrite for SimVolume {
     fn flush(&mut self, area: Area) -> Result<(), VolumeError> {
         let mut inner = self.inner();
         inner.operation("flush")?;
-        inner.log(Operation::Flush(area));
+        if !inner.forget_flushes {
+            inner.log(Operation::Flush(area));
+        }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

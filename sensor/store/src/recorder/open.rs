@@ -180,8 +180,8 @@ impl Recorder {
         self.link.send(Job::Seal(Box::new(seal)));
     }
 
-    /// Ends the open segment before it is full.
-    pub(super) fn rotate(&mut self) {
+    /// Seals the open segment before it is full, so that every program reads it to its end without notice.
+    pub fn rotate(&mut self) {
         self.close_early();
         self.seal();
     }
