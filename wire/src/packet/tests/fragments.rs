@@ -103,5 +103,5 @@ fn the_cache_is_bounded_and_keeps_the_newest() {
     };
     let kept = (0..10_000).filter(|id| found(&mut cache, *id)).count();
     assert!((32..=64).contains(&kept), "{kept}");
-    assert!(found(&mut cache, 9_999), "the newest");
+    assert!(found(&mut cache, 9_999) && !found(&mut cache, 0), "the newest, not the oldest");
 }

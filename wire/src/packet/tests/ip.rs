@@ -85,6 +85,7 @@ fn icmp_type_and_code_stand_for_ports() {
         &[&ipv6(58, "8700 0000 00000000")],
         &["58 2001:db8::1:135>2001:db8::2:0"],
     );
+    assert_eq!(dissected(LinkType::IPV4, &[&ipv4(1, "0800 00")]).outcome, Outcome::Malformed);
     // The packet quoted in an error is no layer.
     let error = ipv4(1, &["0301 0000 00000000", IPV4_TCP].concat());
     assert_complete(LinkType::IPV4, &[&error], &["1 10.0.0.1:3>10.0.0.2:1"]);

@@ -53,6 +53,8 @@ fn llc_and_snap() {
     for llc in ["aaaa03 000000 0800", "aaaa03 0000f8 0800", "060603"] {
         assert_complete(LinkType::ETHERNET, &[MACS, &with_len(llc), "0000"], &[TCP_LAYER]);
     }
+    let too_short = dissected(LinkType::ETHERNET, &[MACS, "002f aaaa03 000000 0800", IPV4_TCP]);
+    assert_eq!((layers(&too_short)[0].as_str(), too_short.outcome), (TCP_LAYER, Outcome::Malformed));
     for other in ["424203 0000", "aaaa03 00000c 2000", "ffff 0022"] {
         let out = dissected(LinkType::ETHERNET, &[MACS, &with_len(other)]);
         assert_eq!((out.layers.len(), out.outcome), (0, Outcome::Unsupported), "{other}");

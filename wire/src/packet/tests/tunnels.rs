@@ -47,6 +47,7 @@ fn gre_with_every_optional_field() {
         "b000 0800 00000000 00000007 00000001",
         "3081 880b 00300001 00000001 00000000 ff03 0021",
         "0001 880b 0021",
+        "0080 0800",
         "0000 883e",
         "0000 883e 00000000",
     ] {
@@ -84,8 +85,11 @@ fn tunnels_over_udp() {
     assert_inside_udp(2152, "30ff 0028 00000001");
     assert_inside_udp(2152, "32ff 002c 00000001 0001 00 00");
     assert_inside_udp(2152, "34ff 0034 00000001 0000 00 85 01 1000 85 01 0000 00");
+    assert_inside_udp(2152, "34ff 002c 00000001 0000 00 00");
     assert_inside_udp(4754, "0000 0800");
     assert_inside_udp(6635, "00065140");
+    let too_short = ipv4(17, &udp(50_000, 2152, &["30ff 0027 00000001", IPV4_TCP].concat()));
+    assert_eq!(dissected(LinkType::IPV4, &[&too_short]).outcome, Outcome::Malformed);
     let gtp_answer = ipv4(17, &udp(2152, 50_000, &["30ff 0028 00000001", IPV4_TCP].concat()));
     assert_eq!(dissected(LinkType::IPV4, &[&gtp_answer]).layers.len(), 2);
 }
