@@ -35,6 +35,13 @@ fn ipv4_total_length() {
 }
 
 #[test]
+fn ipv6_payload_length() {
+    let short = dissected(LinkType::IPV6, &[&IPV6_UDP.replacen("0008", "0007", 1)]);
+    assert_eq!((layers(&short)[0].as_str(), short.outcome), (UDP_LAYER, Outcome::Malformed));
+    assert_complete(LinkType::IPV6, &[&IPV6_UDP.replacen("0008", "0000", 1)], &[UDP_LAYER]);
+}
+
+#[test]
 fn ports_are_found_before_the_cut() {
     let bytes = hex(&[MACS, "0800", IPV4_TCP].concat());
     for caplen in 14..54 {

@@ -135,6 +135,10 @@ fn ppp_pppoe_and_hdlc() {
     assert_complete(LinkType::C_HDLC, &["8f00 86dd", IPV6_UDP], &[UDP_LAYER]);
     assert_complete(LinkType::ETHERNET, &[MACS, "8864 1100 0001 002a 0021", IPV4_TCP, "0000"], &[TCP_LAYER]);
     assert_complete(LinkType::PPP_ETHER, &["1100 0001 0032 0057", IPV6_UDP], &[UDP_LAYER]);
+    let not_a_session = dissected(LinkType::PPP_ETHER, &["1109 0001 002a 0021", IPV4_TCP]);
+    assert_eq!((not_a_session.layers.len(), not_a_session.outcome), (0, Outcome::Unsupported));
+    let too_short = dissected(LinkType::PPP_ETHER, &["1100 0001 0029 0021", IPV4_TCP]);
+    assert_eq!((layers(&too_short)[0].as_str(), too_short.outcome), (TCP_LAYER, Outcome::Malformed));
     assert_eq!(dissected(LinkType::ETHERNET, &[MACS, "8863 1109 0000 0000"]).outcome, Outcome::Unsupported);
 }
 
@@ -150,7 +154,7 @@ fn mpls_guesses_by_the_first_nibble() {
     // No control word, and a MAC address that looks like IPv4 until its lengths are read.
     let frame = ["40ff00000002 020000000001 0800", IPV4_TCP].concat();
     assert_complete(LinkType::ETHERNET, &[MACS, labels, &frame], &[TCP_LAYER]);
-    let channel = dissected(LinkType::ETHERNET, &[MACS, labels, "10000021", IPV4_TCP]);
+    let channel = dissected(LinkType::ETHERNET, &[MACS, labels, "100000000002 020000000001 0800", IPV4_TCP]);
     assert_eq!((channel.layers.len(), channel.outcome), (0, Outcome::Unsupported));
 }
 

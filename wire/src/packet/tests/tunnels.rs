@@ -35,6 +35,8 @@ fn ip_in_ip() {
     assert_inside(143, &frame());
     assert_inside(137, "00065140");
     assert_inside(103, "2100 0000 0000 0000");
+    let null_register = ipv4(103, &["2100 0000 4000 0000", IPV4_TCP].concat());
+    assert_complete(LinkType::IPV4, &[&null_register], &[&["103 ", OUTER].concat()]);
 }
 
 #[test]
