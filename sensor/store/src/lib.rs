@@ -8,6 +8,7 @@
 //! - [`open_reader`] opens the areas for reading; [`state`] is what a store knows about itself.
 //! - [`index`]: builds the index of a segment; [`catalog`]: entries and filters of all segments.
 //! - [`reader`]: segments, indexes and packets for queries.
+//! - [`verify`] looks for damage, [`reindex()`] builds indexes and catalog anew from the packets.
 //! - [`volume`]: the one door to storage; `dir` today, FAT32 next. [`sim`] is a medium that forgets, for tests.
 
 pub mod catalog;
@@ -19,12 +20,14 @@ mod options;
 pub mod reader;
 mod recorder;
 mod recovery;
+mod reindex;
 mod resize;
 mod ring;
 mod scan;
 pub mod sim;
 pub mod state;
 mod store;
+pub mod verify;
 pub mod volume;
 mod writer;
 
@@ -34,4 +37,5 @@ pub use index::Indexer;
 pub use options::{BackEnd, Reading, RecorderOptions, StoreOptions, StoreSize};
 pub use reader::{PacketAt, ReadError, Reader, ReaderOptions, SegmentInfo, SegmentState, Served};
 pub use recorder::Recorder;
+pub use reindex::{Reindexed, reindex};
 pub use store::{Store, open_reader, segment_path};

@@ -51,7 +51,7 @@ pub(crate) fn recover<V: VolumeWrite>(
         };
         found.epoch = found.epoch.max(header.epoch);
         if let Some(page) = tail::read_summary(volume, number, header.generation) {
-            if !tail::skips_whole(volume, number, &page) {
+            if !tail::blocks_whole(volume, number, &page) {
                 let repaired = tail::repair_skips(volume, number, &page);
                 log::warn!(
                     "segment {number}: the end of sealing was cut off; repaired: {}",

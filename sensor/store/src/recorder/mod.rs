@@ -11,7 +11,7 @@ mod clock;
 mod interfaces;
 mod open;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

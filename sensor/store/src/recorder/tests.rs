@@ -17,7 +17,7 @@ use crate::volume::VolumeRead;
 pub(crate) const MIB: u32 = 1 << 20;
 const UUID: [u8; 16] = *b"0123456789abcdef";
 
-fn reading(millis: u64) -> Reading {
+pub(crate) fn reading(millis: u64) -> Reading {
     let wall = Timestamp(1_700_000_000_000_000_000 + millis * 1_000_000);
     Reading { wall, monotonic_nanos: 1_000_000_000 + millis * 1_000_000, clock: ClockState::Synchronised }
 }
@@ -41,16 +41,21 @@ fn frame(number: u32, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn push(recorder: &mut Recorder, interface: u32, number: u32, len: usize) {
+pub(crate) fn push(recorder: &mut Recorder, interface: u32, number: u32, len: usize) {
     let bytes = frame(number, len);
     let timestamp = Timestamp(1_700_000_000_000_000_000 + u64::from(number) * 1000);
     recorder.push(&Packet { timestamp, interface, orig_len: bytes.len() as u32, bytes: &bytes });
 }
 
-fn store(segments: u32) -> (SimVolume, Recorder) {
+pub(crate) fn store(segments: u32) -> (SimVolume, Recorder) {
     let volume = SimVolume::new(4 * MIB, segments);
     let store = Store::format(volume.clone(), UUID).unwrap();
     (volume, store.recorder(RecorderOptions::inline(), reading(0)).unwrap())
+}
+
+/// Closes a recorder that has had no trouble.
+pub(crate) fn finished(recorder: Recorder) {
+    recorder.close(reading(50)).unwrap();
 }
 
 fn again(volume: &SimVolume, at: u64) -> Recorder {
@@ -251,6 +256,28 @@ fn storage_errors_are_counted_and_recording_resumes_by_itself() {
 }
 
 #[test]
+fn without_a_free_index_the_segment_says_that_it_has_no_flows() {
+    let (volume, mut recorder) = store(4);
+    let interface = recorder.interface(&ethernet("eth1")).unwrap();
+    recorder.rotate();
+    recorder.collect();
+    recorder.indexers.clear();
+    (0..100).for_each(|number| push(&mut recorder, interface, number, 700));
+    recorder.rotate();
+    let health = recorder.health();
+    recorder.close(reading(1)).unwrap();
+    assert_eq!(health.snapshot().segments_without_flows, 1);
+    let mut store = Store::mount(volume.clone()).unwrap();
+    let mut found = Vec::new();
+    crate::verify::verify(&volume, &store.state, |report| found.extend(report.findings));
+    assert_eq!(found, [crate::verify::Finding::NoFlows]);
+    crate::reindex(&mut store, reading(9), |_, _, _| {}).unwrap();
+    found.clear();
+    crate::verify::verify(&volume, &store.state, |report| found.extend(report.findings));
+    assert_eq!(found, []);
+}
+
+#[test]
 fn sealed_segments_match_a_rebuild_from_packets_alone() {
     let (volume, mut recorder) = store(4);
     let interface = recorder.interface(&ethernet("eth1")).unwrap();
@@ -258,7 +285,7 @@ fn sealed_segments_match_a_rebuild_from_packets_alone() {
     recorder.close(reading(1)).unwrap();
     let header = read_header(&volume, &UUID, 0).unwrap();
     let page = tail::read_summary(&volume, 0, header.generation).expect("sealed");
-    assert!(tail::skips_whole(&volume, 0, &page) && page.summary.has_flows);
+    assert!(tail::blocks_whole(&volume, 0, &page) && page.summary.has_flows);
     let state = *Store::mount(volume.clone()).unwrap().state();
     let mut indexer = new_indexer(&volume, &state);
     let (tables, _) = recovery::rebuild(&volume, 0, header, true, &mut indexer);

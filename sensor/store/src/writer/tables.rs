@@ -1,6 +1,8 @@
 //! What the tail of a segment tells beside its flows, gathered batch by batch from the bytes themselves: the recorder,
 //! recovery and reindexing run the same code over the same bytes, so that they come to the same index.
 
+use std::ops::Range;
+
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::index::{BatchEntry, PageEntry};
 use hindcap_wire::ledger::{Blocks, Commit, SegmentHeader, batch_crc_start, block_type};
@@ -25,6 +27,10 @@ pub(crate) struct SegmentTables {
     pub batches: u32,
     pub times: (Timestamp, Timestamp),
     pub packets: u64,
+    /// Packets counted batch by batch: fewer than `packets` when batches are damaged.
+    pub packets_seen: u64,
+    /// Ranges that belong to no whole batch.
+    pub damaged: Vec<Range<u32>>,
     pub captured_bytes: u64,
     pub drops: DropCounts,
     pub clock: ClockState,
@@ -46,6 +52,8 @@ impl SegmentTables {
             batches: 0,
             times: (Timestamp::MAX, Timestamp::MIN),
             packets: 0,
+            packets_seen: 0,
+            damaged: Vec::new(),
             captured_bytes: 0,
             drops: DropCounts::default(),
             clock: ClockState::Unknown,
@@ -89,7 +97,12 @@ impl SegmentTables {
     /// segment like all others.
     pub(crate) fn absorb_damaged(&mut self, bytes: &[u8]) {
         bytes.chunks_exact(PAGE).for_each(|_| self.push_page(DAMAGED_CRC));
-        self.end += bytes.len() as u32;
+        let end = self.end + bytes.len() as u32;
+        match self.damaged.last_mut().filter(|range| range.end == self.end) {
+            Some(range) => range.end = end,
+            None => self.damaged.push(self.end..end),
+        }
+        self.end = end;
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(bytes);
         }
@@ -115,6 +128,7 @@ impl SegmentTables {
         }
         self.end += batch.len() as u32;
         self.batches += 1;
+        self.packets_seen += u64::from(commit.packets);
         (self.times, self.packets) = (commit.segment_times, commit.segment_packets);
         self.captured_bytes = commit.segment_captured_bytes;
         self.drops = self.drops.plus(&commit.drops);

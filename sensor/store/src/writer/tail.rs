@@ -17,6 +17,9 @@ const PAGE: usize = PAGE_BYTES as usize;
 /// Skip blocks are cut in the middle of a page.
 const HALF_PAGE: u32 = PAGE_BYTES / 2;
 
+const SUMMARY_FITS: &str =
+    "names and interfaces are bounded so that the summary fits its page (ledger tests)";
+
 /// Where the batches of a segment must end at the latest, so that every index and the summary fit behind them.
 pub(crate) const fn data_limit(segment_bytes: u32) -> u32 {
     segment_bytes - PAGE_BYTES - index_block_bytes(IndexLimits::for_segment(segment_bytes).index_bytes)
@@ -54,10 +57,7 @@ pub(crate) fn seal(
 ) -> Sealed {
     let has_flows = flows.is_some();
     let header = &tables.header;
-    let Encoded { index, filter, classes } = match flows {
-        Some(flows) => encode(tables, flows),
-        None => encode_without_flows(tables),
-    };
+    let Encoded { index, filter, classes } = encoded(tables, flows);
     let block_bytes = index_block_bytes(index.len() as u32);
     let index_offset = header.segment_bytes - PAGE_BYTES - block_bytes;
     let sha256 = tables.sha256();
@@ -90,10 +90,18 @@ pub(crate) fn seal(
 }
 
 /// An index and what goes into the catalog with it.
-struct Encoded {
-    index: Vec<u8>,
-    filter: Vec<u8>,
+pub(crate) struct Encoded {
+    pub index: Vec<u8>,
+    pub filter: Vec<u8>,
     classes: FilterClasses,
+}
+
+/// The index of a segment; `flows` has seen its packets, if there is one.
+pub(crate) fn encoded(tables: &SegmentTables, flows: Option<&mut Indexer>) -> Encoded {
+    match flows {
+        Some(flows) => encode(tables, flows),
+        None => encode_without_flows(tables),
+    }
 }
 
 /// The index of a segment whose packets `flows` has seen.
@@ -128,6 +136,12 @@ fn fill(buf: &mut TailBuf, page: &SummaryPage, index: &[u8], block_bytes: usize)
 }
 
 impl Sealed {
+    /// Writes the summary page into `buf` again, after it was changed.
+    pub(crate) fn refill_summary(&self, buf: &mut TailBuf) {
+        let at = PAGE + index_block_bytes(self.page.index_bytes) as usize;
+        self.page.encode(&mut buf.0[at..at + PAGE]).expect(SUMMARY_FITS);
+    }
+
     /// Writes the tail of segment `number` and makes it durable; returns the bytes written.
     pub(crate) fn write(
         &self,
@@ -214,18 +228,22 @@ fn write_skips(volume: &mut impl VolumeWrite, number: u32, from: u32, to: u32) -
     Ok(written)
 }
 
-/// Whether the skip blocks stand as they should; a crash while sealing can leave the summary without them.
-pub(crate) fn skips_whole(volume: &impl VolumeRead, number: u32, page: &SummaryPage) -> bool {
+/// Whether the blocks from the data to the summary stand as they should; a crash while sealing can leave the summary
+/// without the skip blocks.
+pub(crate) fn blocks_whole(volume: &impl VolumeRead, number: u32, page: &SummaryPage) -> bool {
     let (from, to) = (page.data_bytes, page.index_offset);
+    let index = (to, volume.geometry().segment_bytes - PAGE_BYTES, block_type::INDEX);
     let mut stands = [0; 4];
-    skip_blocks(from, to).all(|(start, end)| {
-        let length = (end - start).to_le_bytes();
-        [(start, block_type::SKIP.to_le_bytes()), (start + 4, length), (end - 4, length)].into_iter().all(
-            |(at, field)| {
-                volume.read(Area::Segment(number), at.into(), &mut stands).is_ok() && stands == field
-            },
-        )
-    })
+    skip_blocks(from, to).map(|(start, end)| (start, end, block_type::SKIP)).chain([index]).all(
+        |(start, end, block_type)| {
+            let length = (end - start).to_le_bytes();
+            [(start, block_type.to_le_bytes()), (start + 4, length), (end - 4, length)].into_iter().all(
+                |(at, field)| {
+                    volume.read(Area::Segment(number), at.into(), &mut stands).is_ok() && stands == field
+                },
+            )
+        },
+    )
 }
 
 /// Writes the skip blocks of a sealed segment again.
@@ -252,7 +270,6 @@ pub(crate) fn read_summary(volume: &impl VolumeRead, number: u32, generation: u6
     fits.then_some(page)
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "verify, which lands next, uses it"))]
 /// The encoded index that `page` points at, if its CRC agrees.
 pub(crate) fn read_index(volume: &impl VolumeRead, number: u32, page: &SummaryPage) -> Option<Vec<u8>> {
     let mut index = vec![0; page.index_bytes as usize];
