@@ -103,15 +103,23 @@ pub fn section_version(body: &[u8], order: ByteOrder) -> Result<(u16, u16), Body
 pub struct TimeScale {
     /// Ticks per second; never 0.
     ticks_per_sec: u64,
+    /// Nanoseconds per tick where that is a whole number, else 0. Saves a division for each packet.
+    nanos_per_tick: u64,
     /// Seconds to add.
     offset_secs: i64,
 }
 
 impl TimeScale {
     /// Nanoseconds, as in the store.
-    pub const NANOS: Self = Self { ticks_per_sec: NANOS_PER_SEC, offset_secs: 0 };
+    pub const NANOS: Self = Self::new(NANOS_PER_SEC);
     /// Microseconds, when an interface says nothing.
-    pub const MICROS: Self = Self { ticks_per_sec: 1_000_000, offset_secs: 0 };
+    pub const MICROS: Self = Self::new(1_000_000);
+
+    const fn new(ticks_per_sec: u64) -> Self {
+        let whole = NANOS_PER_SEC % ticks_per_sec == 0;
+        let nanos_per_tick = if whole { NANOS_PER_SEC / ticks_per_sec } else { 0 };
+        Self { ticks_per_sec, nanos_per_tick, offset_secs: 0 }
+    }
 
     /// From the `if_tsresol` byte: a negative power of ten, or of two when the top bit is set.
     fn with_resolution(self, resolution: u8) -> Result<Self, BodyError> {
@@ -119,15 +127,15 @@ impl TimeScale {
         let ticks =
             if resolution & 0x80 == 0 { 10_u64.checked_pow(exponent) } else { 2_u64.checked_pow(exponent) };
         let ticks_per_sec = ticks.ok_or("time resolution finer than 64 bits can count")?;
-        Ok(Self { ticks_per_sec, ..self })
+        Ok(Self { offset_secs: self.offset_secs, ..Self::new(ticks_per_sec) })
     }
 
     /// The instant `ticks` stands for; finer times are cut to the nanosecond, times outside 1970..2554 saturate.
     #[must_use]
     #[inline]
     pub fn timestamp(self, ticks: u64) -> Timestamp {
-        if self == Self::NANOS {
-            return Timestamp(ticks);
+        if self.nanos_per_tick != 0 && self.offset_secs == 0 {
+            return Timestamp(ticks.saturating_mul(self.nanos_per_tick));
         }
         let (secs, rest) = (ticks / self.ticks_per_sec, ticks % self.ticks_per_sec);
         let nanos = u128::from(rest) * u128::from(NANOS_PER_SEC) / u128::from(self.ticks_per_sec);
