@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use common::Keep;
 use hindcap_capture::{CaptureError, PacketSource, Polled, SavefileSource};
-use hindcap_wire::packet::{LinkType, Packet};
+use hindcap_wire::packet::{Interface, LinkType, Packet};
 use hindcap_wire::pcap;
+use hindcap_wire::savefile::{Encoder, Format};
 use hindcap_wire::time::Timestamp;
 
 /// A savefile of `count` packets of `len` bytes, a nanosecond apart.
@@ -104,6 +105,21 @@ fn a_block_of_the_largest_size_is_bounded() {
         "FILE: damaged at byte 28: the file ends inside the record that starts here"
     );
     assert_eq!(replay_bytes(&block((16 << 20) + 4)).1, "FILE: damaged at byte 28: block length over 16 MiB");
+}
+
+#[test]
+fn a_block_larger_than_the_buffer_is_read() {
+    let (mut encoder, mut out) = (Encoder::new(Format::Pcapng), Vec::new());
+    encoder.start(&mut out, "hindcap", &[]);
+    let port = Interface { link_type: LinkType::ETHERNET, snaplen: 0, name: String::new() };
+    encoder.interface(&mut out, &port).unwrap();
+    let comment = "long ".repeat(12_000);
+    for _ in 0..2 {
+        let packet = Packet { timestamp: Timestamp(1), interface: 0, orig_len: 60, bytes: &[1; 60] };
+        encoder.packet(&mut out, &packet, &[comment.as_str(); 40]);
+    }
+    assert!(out.len() > 4 << 20);
+    assert_eq!(replay_bytes(&out), (2, String::new()));
 }
 
 const CHILD: &str = "HINDCAP_TEST_STDIN";
