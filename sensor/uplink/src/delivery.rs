@@ -89,11 +89,9 @@ impl Delivery {
         }
     }
 
-    /// The receiver has shown itself without an acknowledgement, by repeating its request.
+    /// The receiver has repeated its request: it may have lost everything, and will tell what it has.
     pub(crate) fn restart(&mut self, now: Instant) {
-        self.heard = now;
-        self.silent_rounds = 0;
-        self.resend_all();
+        *self = Self::new(self.arrived.total(), now);
     }
 
     /// Looks at the time; after silence everything in flight counts as lost.

@@ -158,22 +158,57 @@ impl std::error::Error for ParseArgError {}
 /// When the unit is missing or the number is none.
 pub fn parse_duration(text: &str) -> Result<Nanos, ParseArgError> {
     const ERROR: ParseArgError = ParseArgError("a duration such as 90s, 15m, 2h or 1d");
-    const UNITS: [(&str, u64); 6] =
-        [("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60), ("h", 3_600), ("d", 86_400), ("w", 604_800)];
+    const UNITS: [(&str, u64); 6] = [
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("d", 86_400_000_000_000),
+        ("w", 604_800_000_000_000),
+    ];
     let text = text.trim();
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or(ERROR)?;
     let (number, unit) = text.split_at(unit_at);
     let (_, scale) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or(ERROR)?;
-    let scale = if scale < 1_000_000 { scale * 1_000_000_000 } else { scale };
+    scaled(number, scale).map(Nanos).ok_or(ERROR)
+}
+
+/// Reads a size in bytes: `4096`, `64KiB`, `1.5GiB`, `10MB`.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_size(text: &str) -> Result<u64, ParseArgError> {
+    const ERROR: ParseArgError = ParseArgError("a size such as 4096, 64KiB, 10MB or 1.5GiB");
+    const UNITS: [(&str, u64); 11] = [
+        ("", 1),
+        ("B", 1),
+        ("kB", 1_000),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+    ];
+    let text = text.trim();
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let (_, scale) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or(ERROR)?;
+    scaled(number.trim_end(), scale).ok_or(ERROR)
+}
+
+/// A decimal number times `scale`, cut to a whole.
+fn scaled(number: &str, scale: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || fraction.len() > 9 {
-        return Err(ERROR);
+        return None;
     }
-    let whole = whole.parse::<u64>().ok().and_then(|whole| whole.checked_mul(scale)).ok_or(ERROR)?;
-    let tenths = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(9));
-    let part = fraction.parse::<u128>().map_err(|_| ERROR)? * u128::from(scale) / tenths;
-    u64::try_from(part).ok().and_then(|part| whole.checked_add(part)).map(Nanos).ok_or(ERROR)
+    let parts = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let part = u64::try_from(fraction.parse::<u128>().ok()? * u128::from(scale) / parts).ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(scale)?.checked_add(part)
 }
 
 /// Reads an instant, or a duration that means "so long ago".

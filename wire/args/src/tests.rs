@@ -108,3 +108,15 @@ fn durations_have_units_and_bounds() {
         assert!(parse_duration(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn sizes_have_units_and_bounds() {
+    for (text, bytes) in
+        [("0", 0), ("4096", 4096), ("64KiB", 65_536), ("10 MB", 10_000_000), ("1.5GiB", 3 << 29)]
+    {
+        assert_eq!(parse_size(text), Ok(bytes), "{text}");
+    }
+    for text in ["", "x", "-1", "1XB", "1e3", "16777217TiB", "1.B"] {
+        assert!(parse_size(text).is_err(), "{text}");
+    }
+}

@@ -1,0 +1,223 @@
+//! The SOC's side: asks sensors, follows their replies, receives and checks results.
+//!
+//! [`Api`] is what the command line (and later the server) works with; [`MqttApi`] is its carrier over a broker. A request
+//! is repeated with the same identifier until it is answered, so that a broker that restarts in the middle costs time and
+//! nothing else; a result is written beside its destination, checked by CRC per chunk and by SHA-256 as a whole, and only
+//! then renamed and acknowledged.
+//!
+//! Clock and randomness are arguments.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use hindcap_wire::message::answer::{Estimate, Sessions};
+use hindcap_wire::message::{
+    Accepted, Extract, Manifest, Outcome, Progress, Reason, Search, SensorId, State, Status,
+};
+use hindcap_wire::query::Query;
+use hindcap_wire::time::Timestamp;
+
+mod exchange;
+mod mqtt;
+mod receiver;
+
+pub use hindcap_link::{Broker, ParseBrokerError, Random};
+pub use mqtt::{Clock, MqttApi};
+
+/// Whom to ask, and how patiently.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// Why, for the sensor's audit record.
+    pub reason: Option<String>,
+    /// The case it belongs to.
+    pub case: Option<String>,
+    /// Give up after this long without a sign of progress.
+    pub timeout: Duration,
+    /// How long the sensor may take before the request has no effect any more.
+    pub life: Duration,
+    /// Set by a signal handler to give up at once.
+    pub interrupted: Arc<AtomicBool>,
+}
+
+impl Ask {
+    /// Ask `sensor`, for two minutes without progress, an hour in all.
+    #[must_use]
+    pub fn new(sensor: SensorId) -> Self {
+        Self {
+            sensor,
+            reason: None,
+            case: None,
+            timeout: Duration::from_secs(120),
+            life: Duration::from_secs(3_600),
+            interrupted: Arc::default(),
+        }
+    }
+}
+
+/// What happens meanwhile.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The broker is there.
+    Connected,
+    /// The broker is not there; trying again.
+    Disconnected(String),
+    /// The sensor is not connected; last heard of then.
+    Offline(Option<Timestamp>),
+    /// The sensor has the request.
+    Accepted(Accepted),
+    /// The job is running.
+    Progress(Progress),
+    /// The result is ready.
+    Manifest(Box<Manifest>),
+    /// This many bytes of the result are here.
+    Arrived(u64),
+}
+
+/// A result that was received and checked.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// What it is and what it covers.
+    pub manifest: Manifest,
+    /// How the request ended.
+    pub outcome: Outcome,
+    /// How, for people; may be empty.
+    pub detail: String,
+    /// The file; absent when no packet matched.
+    pub path: Option<PathBuf>,
+}
+
+/// A sensor as its retained messages show it.
+#[derive(Clone, Debug)]
+pub struct SensorView {
+    /// Who.
+    pub sensor: SensorId,
+    /// Whether it is connected.
+    pub online: bool,
+    /// Its birth or last will.
+    pub state: Option<State>,
+    /// Its last status.
+    pub status: Option<Status>,
+}
+
+impl SensorView {
+    /// When it was last heard of.
+    #[must_use]
+    pub fn last_heard(&self) -> Option<Timestamp> {
+        let state = self.state.as_ref().map(|state| state.sent);
+        state.max(self.status.as_ref().map(|status| status.sent))
+    }
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The sensor refused the request.
+    Rejected(Reason, String),
+    /// The request ended without a result.
+    Ended(Outcome, String),
+    /// Nothing was heard for too long.
+    Timeout {
+        /// What was waited for.
+        waiting_for: &'static str,
+        /// Where the sensor is offline: when it was last heard of.
+        offline_since: Option<Option<Timestamp>>,
+    },
+    /// The broker does not want us.
+    Denied(String),
+    /// The result does not match its checksum, twice.
+    Damaged,
+    /// The sensor sent something that makes no sense.
+    Protocol(String),
+    /// The request is too large to be sent.
+    TooLarge(usize),
+    /// Given up by the caller.
+    Interrupted,
+    /// A file.
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// No thread for the connection.
+    Thread(io::Error),
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(_, detail) => write!(f, "the sensor rejected the request: {detail}"),
+            Self::Ended(outcome, detail) if detail.is_empty() => {
+                write!(f, "the request ended: {}", outcome.name())
+            }
+            Self::Ended(outcome, detail) => write!(f, "the request ended: {}: {detail}", outcome.name()),
+            Self::Timeout { offline_since: Some(Some(since)), .. } => {
+                write!(f, "the sensor is offline; it was last heard of at {since}")
+            }
+            Self::Timeout { offline_since: Some(None), .. } => {
+                f.write_str("no sensor of this name has ever been seen at this broker")
+            }
+            Self::Timeout { waiting_for, .. } => write!(f, "timed out waiting for {waiting_for}"),
+            Self::Denied(reason) => write!(f, "denied: {reason}"),
+            Self::Damaged => f.write_str("the result does not match its checksum, even sent again"),
+            Self::Protocol(detail) => write!(f, "the sensor sent something that makes no sense: {detail}"),
+            Self::TooLarge(bytes) => write!(f, "the request has {bytes} bytes, which is too large to send"),
+            Self::Interrupted => f.write_str("interrupted"),
+            Self::File { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Thread(error) => write!(f, "cannot start the connection: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+/// What can be asked of sensors. `watch` is told what happens meanwhile.
+pub trait Api {
+    /// Packets, as a savefile at `to`. An empty result makes no file.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn fetch(
+        &mut self,
+        ask: &Ask,
+        extract: &Extract,
+        to: &Path,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Fetched, ApiError>;
+
+    /// Sessions, newest first.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn search(
+        &mut self,
+        ask: &Ask,
+        search: &Search,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Sessions, ApiError>;
+
+    /// What a fetch would read and give.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn estimate(
+        &mut self,
+        ask: &Ask,
+        query: &Query,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Estimate, ApiError>;
+
+    /// What sensors say of themselves; of all of them when none is named. Waits at most `timeout`.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    fn sensors(&mut self, sensor: Option<&SensorId>, timeout: Duration) -> Result<Vec<SensorView>, ApiError>;
+}

@@ -1,0 +1,206 @@
+//! The commands.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use hindcap_soc_api::{Api, Ask, Fetched, SensorView};
+use hindcap_wire::message::answer::{Bytes, Sessions, WhyEmpty};
+use hindcap_wire::message::{self, Extract, Limits, Manifest, Outcome, State, Status};
+use hindcap_wire::time::Timestamp;
+use serde::Serialize;
+
+use crate::args;
+use crate::exit::{Exit, Failure, of_outcome};
+use crate::report::{self, Watcher};
+
+fn ask(target: &args::Target, interrupted: Arc<AtomicBool>) -> Ask {
+    let mut ask = Ask::new(target.sensor.clone());
+    ask.reason.clone_from(&target.reason);
+    ask.case.clone_from(&target.case);
+    ask.timeout = target.timeout.into();
+    // The sensor may be away for as long as we wait, and then needs time of its own.
+    ask.life = ask.life.max(ask.timeout * 2);
+    ask.interrupted = interrupted;
+    ask
+}
+
+fn print_json<T: Serialize>(document: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string(document).map_err(Failure::new)?;
+    print(&format!("{text}\n"))
+}
+
+/// To stdout; a reader that has gone is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A result in JSON.
+#[derive(Serialize)]
+struct FetchedJson<'a> {
+    file: Option<&'a Path>,
+    outcome: Outcome,
+    detail: &'a str,
+    manifest: &'a Manifest,
+}
+
+pub(crate) fn fetch(
+    api: &mut dyn Api,
+    args: &args::Fetch,
+    interrupted: Arc<AtomicBool>,
+    now: Timestamp,
+) -> Result<Exit, Failure> {
+    let query = args.query.query(now).map_err(Failure::new)?;
+    let limits = Limits { max_bytes: args.max_bytes, max_packets: args.max_packets, snaplen: args.snaplen };
+    let extract = Extract { query, limits, format: args.format() };
+    let to_stdout = args.write.as_deref() == Some(Path::new("-"));
+    let spool = to_stdout.then(tempfile::tempdir).transpose().map_err(Failure::new)?;
+    let to = match (&spool, &args.write) {
+        (Some(dir), _) => dir.path().join("result"),
+        (None, Some(path)) => path.clone(),
+        (None, None) => default_name(args, now),
+    };
+    let mut watcher = Watcher::new(args.output.quiet);
+    let result = api.fetch(&ask(&args.target, interrupted), &extract, &to, &mut |event| watcher.see(&event));
+    watcher.end();
+    let fetched = result?;
+    if let (true, Some(path)) = (to_stdout, &fetched.path) {
+        let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut io::stdout().lock()));
+        copied.map_err(|error| Failure::new(format!("stdout: {error}")))?;
+    }
+    tell_fetched(args, &fetched, to_stdout)?;
+    Ok(exit_of(&fetched))
+}
+
+fn default_name(args: &args::Fetch, now: Timestamp) -> PathBuf {
+    let extension = if args.format() == message::Format::Pcapng { "pcapng" } else { "pcap" };
+    // A second is enough for a person, and colons are not for every file system.
+    let stamp: String = now.to_string().chars().take(19).filter(|c| *c != ':' && *c != '-').collect();
+    PathBuf::from(format!("{}-{stamp}Z.{extension}", args.target.sensor))
+}
+
+fn exit_of(fetched: &Fetched) -> Exit {
+    let empty = fetched.manifest.packets == 0;
+    match of_outcome(fetched.outcome) {
+        Exit::Done if empty => Exit::NothingMatched,
+        exit => exit,
+    }
+}
+
+/// The line that a person and a script look for, last.
+fn created(path: &Path, manifest: &Manifest) -> String {
+    let plural = if manifest.packets == 1 { "" } else { "s" };
+    format!("Created {} ({}, {} packet{plural})\n", path.display(), Bytes(manifest.bytes), manifest.packets)
+}
+
+fn tell_fetched(args: &args::Fetch, fetched: &Fetched, to_stdout: bool) -> Result<(), Failure> {
+    let Fetched { manifest, outcome, detail, path } = fetched;
+    let file = path.as_deref().filter(|_| !to_stdout);
+    if args.output.json && !to_stdout {
+        return print_json(&FetchedJson { file, outcome: *outcome, detail, manifest });
+    }
+    let noteworthy = path.is_none() || manifest.answer.is_partial() || manifest.answer.drops.total() > 0;
+    if noteworthy && !args.output.quiet {
+        eprint!("{}", manifest.answer);
+    }
+    match (file, path) {
+        (Some(file), _) if args.output.quiet => print(&format!("{}\n", file.display())),
+        (Some(file), _) => print(&created(file, manifest)),
+        (None, Some(_)) if !args.output.quiet => {
+            eprint!("{}", created(Path::new("-"), manifest));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn search(
+    api: &mut dyn Api,
+    args: &args::Search,
+    interrupted: Arc<AtomicBool>,
+    now: Timestamp,
+) -> Result<Exit, Failure> {
+    let query = args.query.query(now).map_err(Failure::new)?;
+    let search = message::Search { query, limit: args.limit };
+    let mut watcher = Watcher::new(args.output.quiet);
+    let result = api.search(&ask(&args.target, interrupted), &search, &mut |event| watcher.see(&event));
+    watcher.end();
+    let sessions = result?;
+    if args.output.json {
+        print_json(&sessions)?
+    } else {
+        print(&sessions.to_string())?
+    }
+    Ok(exit_of_list(&sessions))
+}
+
+fn exit_of_list(sessions: &Sessions) -> Exit {
+    match (sessions.rows.is_empty(), sessions.why_empty) {
+        (false, _) => Exit::Done,
+        (true, Some(WhyEmpty::Pruned { .. })) => Exit::OutOfRetention,
+        (true, _) => Exit::NothingMatched,
+    }
+}
+
+pub(crate) fn estimate(
+    api: &mut dyn Api,
+    args: &args::Estimate,
+    interrupted: Arc<AtomicBool>,
+    now: Timestamp,
+) -> Result<Exit, Failure> {
+    let query = args.query.query(now).map_err(Failure::new)?;
+    let mut watcher = Watcher::new(args.output.quiet);
+    let result = api.estimate(&ask(&args.target, interrupted), &query, &mut |event| watcher.see(&event));
+    watcher.end();
+    let estimate = result?;
+    if args.output.json {
+        print_json(&estimate)?
+    } else {
+        print(&estimate.to_string())?
+    }
+    Ok(match (estimate.packets_max, estimate.why_empty) {
+        (0, Some(WhyEmpty::Pruned { .. })) => Exit::OutOfRetention,
+        (0, _) => Exit::NothingMatched,
+        _ => Exit::Done,
+    })
+}
+
+/// A sensor in JSON.
+#[derive(Serialize)]
+struct SensorJson<'a> {
+    sensor: &'a str,
+    online: bool,
+    last_heard: Option<Timestamp>,
+    state: &'a Option<State>,
+    status: &'a Option<Status>,
+}
+
+pub(crate) fn status(api: &mut dyn Api, args: &args::Status, now: Timestamp) -> Result<Exit, Failure> {
+    let views = api.sensors(args.sensor.as_ref(), args.timeout.into())?;
+    for view in &views {
+        let SensorView { sensor, online, state, status } = view;
+        if args.json {
+            let (sensor, last_heard) = (sensor.as_str(), view.last_heard());
+            print_json(&SensorJson { sensor, online: *online, last_heard, state, status })?;
+        } else {
+            print(&report::sensor(view, now))?;
+        }
+    }
+    match (&args.sensor, views.first()) {
+        (Some(sensor), None) => Err(Failure {
+            message: format!("no sensor {sensor} has ever been seen at this broker"),
+            exit: Exit::TimeoutOrOffline,
+        }),
+        (Some(_), Some(view)) if !view.online => Ok(Exit::TimeoutOrOffline),
+        (None, None) => {
+            eprintln!("hindcap: no sensor has ever been seen at this broker");
+            Ok(Exit::NothingMatched)
+        }
+        _ => Ok(Exit::Done),
+    }
+}

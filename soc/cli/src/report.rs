@@ -1,0 +1,172 @@
+//! What a person sees: progress on stderr while it is a terminal, the status as text.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+
+use hindcap_soc_api::{Event, SensorView};
+use hindcap_wire::drops::DropCause;
+use hindcap_wire::message::Status;
+use hindcap_wire::message::answer::Bytes;
+use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Shows what happens. Lines that matter are printed even where stderr is no terminal; the bar is not.
+pub(crate) struct Watcher {
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    disconnected: Option<String>,
+}
+
+impl Watcher {
+    pub(crate) fn new(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let bar = (terminal && !quiet).then(|| {
+            let bar = ProgressBar::new_spinner().with_message("connecting");
+            bar.enable_steady_tick(std::time::Duration::from_millis(120));
+            bar
+        });
+        Self { quiet, bar, disconnected: None }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("hindcap: {text}")),
+            None if self.quiet => {}
+            None => eprintln!("hindcap: {text}"),
+        }
+    }
+
+    fn message(&self, text: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+        }
+    }
+
+    pub(crate) fn see(&mut self, event: &Event) {
+        match event {
+            Event::Connected => {
+                if self.disconnected.take().is_some() {
+                    self.line("connected to the broker again");
+                }
+                self.message("asking".into());
+            }
+            Event::Disconnected(reason) if self.disconnected.as_ref() != Some(reason) => {
+                self.line(&format!("no connection to the broker: {reason}; trying again"));
+                self.disconnected = Some(reason.clone());
+            }
+            Event::Offline(Some(since)) => {
+                self.line(&format!("the sensor is offline, last heard of at {since}; waiting for it"));
+            }
+            Event::Offline(None) => self.line("this broker has never seen the sensor; waiting for it"),
+            Event::Accepted(accepted) if accepted.queued_before > 0 => {
+                self.message(format!("accepted, {} before us", accepted.queued_before));
+            }
+            Event::Accepted(_) => self.message("accepted".into()),
+            Event::Progress(progress) => {
+                let (done, all) = (progress.segments_done, progress.segments);
+                self.message(format!("searching, {done} of {all} segments, {} packets", progress.packets));
+            }
+            Event::Manifest(manifest) => self.start_bar(manifest.bytes),
+            Event::Arrived(bytes) => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(*bytes);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start_bar(&self, bytes: u64) {
+        let template = "{bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+        if let (Some(bar), Ok(style)) = (&self.bar, ProgressStyle::with_template(template)) {
+            bar.set_style(style);
+            bar.set_length(bytes);
+        }
+    }
+
+    /// Clears the line.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How long ago, in the largest unit that fits.
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", span(now.0.saturating_sub(at.0) / NANOS_PER_SEC))
+}
+
+fn span(secs: u64) -> String {
+    match secs {
+        0..120 => format!("{secs} s"),
+        120..7_200 => format!("{} min", secs / 60),
+        7_200..172_800 => format!("{} h", secs / 3_600),
+        _ => format!("{} days", secs / 86_400),
+    }
+}
+
+/// A sensor as text, one fact a line.
+pub(crate) fn sensor(view: &SensorView, now: Timestamp) -> String {
+    let mut text = String::new();
+    let online = if view.online { "online" } else { "offline" };
+    let heard = view.last_heard().map(|at| format!(", last heard of {}", ago(at, now))).unwrap_or_default();
+    let _ = writeln!(text, "{}: {online}{heard}", view.sensor);
+    if let Some(status) = &view.status {
+        status_lines(&mut text, status, now);
+    }
+    text
+}
+
+fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
+    if !status.description.is_empty() {
+        let _ = writeln!(text, "  description: {}", status.description);
+    }
+    let _ = writeln!(text, "  version: {}, up {}", status.version, span(status.uptime_secs));
+    if status.unsigned_requests {
+        let _ = writeln!(text, "  requests: UNSIGNED requests are obeyed (development mode)");
+    }
+    if let Some(capture) = &status.capture {
+        let link = match capture.link_up {
+            Some(true) => ", link up",
+            Some(false) => ", link DOWN",
+            None => "",
+        };
+        let _ = writeln!(
+            text,
+            "  capture: {}{link}, {} packets, {}, {}/s",
+            capture.interface,
+            capture.packets,
+            Bytes(capture.bytes),
+            Bytes(capture.bytes_per_sec)
+        );
+        for cause in DropCause::ALL.into_iter().filter(|cause| capture.drops.get(*cause) > 0) {
+            let _ = writeln!(text, "  dropped: {} {}", capture.drops.get(cause), cause.name());
+        }
+    }
+    if let Some(store) = &status.store {
+        let (used, quota) = (Bytes(store.used_bytes), Bytes(store.quota_bytes));
+        let _ = writeln!(text, "  store: {used} of {quota}, {} segments", store.segments);
+        if let (Some(oldest), Some(newest)) = (store.oldest, store.newest) {
+            let _ = writeln!(
+                text,
+                "  packets: {oldest} ({}) to {newest} ({})",
+                ago(oldest, now),
+                ago(newest, now)
+            );
+        }
+        if let Some(secs) = store.retention_forecast_secs {
+            let _ = writeln!(text, "  retention: {} at the rate of late", span(secs));
+        }
+    }
+    let _ = writeln!(text, "  clock: {}", status.clock.state.name());
+    let jobs = status.jobs;
+    let _ = writeln!(
+        text,
+        "  jobs: {} queued, {} running, {} delivering, {} ended, {} rejected",
+        jobs.queued, jobs.running, jobs.delivering, jobs.ended, jobs.rejected
+    );
+    for alarm in &status.alarms {
+        let _ = writeln!(text, "  ALARM: {}: {} (since {})", alarm.name, alarm.detail, alarm.since);
+    }
+}
