@@ -77,12 +77,30 @@ pub struct FlowParts {
 }
 
 impl FlowParts {
-    /// Bytes that a record takes beside its host numbers and tokens, as long as its time span is below 2^41 ns, its
-    /// packets below 2^14, its bytes below 2^21 and its first page within 64 of the record before.
-    pub const FIXED_BYTES: u32 = 1 + 1 + 4 + 2 + 6 + 6 + 2 + 3 + 1 + 1 + 1;
-    /// What a record takes beyond that at the very most: 10-byte times (its own and the next record's reference to
-    /// it), 5-byte packets, 10-byte bytes, 3-byte page and length.
-    pub const WIDE_BYTES: u32 = 4 + 4 + 4 + 3 + 7 + 2 + 2;
+    /// Bytes that a record may take more once its time span reaches 2^35 ns, its packets 2^7 or its bytes 2^14.
+    pub const GROWN_BYTES: u32 = 1 + 1 + 1;
+    /// Bytes that a record may take more than that at the very most: 10-byte times (its own and the next record's
+    /// reference to it), 5-byte packets, 10-byte bytes, 2-byte length of the postings.
+    pub const WIDE_BYTES: u32 = 9 + 9 + 4 + 3 + 7 + 1;
+
+    /// Bytes of a new record beside its host numbers and tokens, after a record of `before` = (first time, first page).
+    #[must_use]
+    pub const fn bytes_when_new(&self, before: (u64, u16)) -> u32 {
+        let named = if self.proto_code() == 0 { 1 } else { 0 };
+        let vlan = if self.vlan == FlowKey::NO_VLAN { 0 } else { 2 };
+        let flags = if self.proto == proto::TCP { 1 } else { 0 };
+        // Shape, ports, span up to 2^35 ns, packets, bytes, length of the postings.
+        1 + 4
+            + 5
+            + 1
+            + 2
+            + 1
+            + named
+            + vlan
+            + flags
+            + delta_bytes(before.0, self.first)
+            + delta_bytes(before.1 as u64, self.first_page as u64)
+    }
 
     /// Bytes of a host's number `host` when `next` is the first number not yet named.
     #[must_use]
@@ -113,6 +131,13 @@ impl FlowParts {
             | flag(self.vlan != FlowKey::NO_VLAN, SHAPE_VLAN)
             | flag(self.tcp_flags != 0, SHAPE_TCP_FLAGS)
     }
+}
+
+/// Bytes of the difference `to - from` in zigzag form.
+const fn delta_bytes(from: u64, to: u64) -> u32 {
+    let delta = to.wrapping_sub(from) as i64;
+    let zigzag = ((delta << 1) ^ (delta >> 63)) as u64;
+    (64 - (zigzag | 1).leading_zeros()).div_ceil(7)
 }
 
 /// What one record's encoding takes from those before it: the same in writer and reader.

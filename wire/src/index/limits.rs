@@ -2,7 +2,7 @@
 //! packets always give the same index, wherever and by whomever it is built.
 //!
 //! For the default segment of 64 MiB the parts are: 20,480 flows, 20,480 IPv4 and 10,240 IPv6 hosts, 16,384 nodes of
-//! postings, 1,024 batches, 512 MACs, four Bloom filters of 48 KiB; index, catalog slot and summary page together stay
+//! postings, 1,024 batches, 512 MACs, four Bloom filters of 32 KiB; index, catalog slot and summary page together stay
 //! under 1 % of the segment.
 
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,7 @@ impl IndexLimits {
             batch_bytes,
             event_bytes,
             macs,
-            overflow_bytes: chunks * 768,
+            overflow_bytes: chunks * 512,
             slot_bytes,
         }
     }

@@ -13,12 +13,10 @@ use super::hosts::Hosts;
 use super::macs::Macs;
 use super::table::{Flow, Place, Table, bit};
 
-/// Largest time span, packets and bytes of a flow whose record has the usual size ([`FlowParts::FIXED_BYTES`]).
-const USUAL_NANOS_BITS: u32 = 41;
-const USUAL_PACKETS_BITS: u32 = 14;
-const USUAL_BYTES_BITS: u32 = 21;
-/// Pages between the first pages of two records for the same.
-const USUAL_PAGES: u16 = 63;
+/// From here on a record may take [`FlowParts::GROWN_BYTES`] more: bits of its time span, packets and bytes.
+const GROWN_BITS: (u32, u32, u32) = (35, 7, 14);
+/// From here on a record may take [`FlowParts::WIDE_BYTES`] more.
+const WIDE_BITS: (u32, u32, u32) = (41, 14, 21);
 
 /// What one packet says, beside its layers.
 #[derive(Clone, Copy)]
@@ -59,6 +57,8 @@ pub struct Builder {
     pub(super) used: u32,
     /// What they may come to: grows when a quarter passes without overflow.
     limit: u32,
+    /// What is left of [`Builder::host_reserve`].
+    pub(super) host_spare: u32,
     /// First host numbers not yet named by a record, as the encoding counts them.
     named: [u32; 2],
 }
@@ -93,6 +93,7 @@ impl Builder {
             mac_part: 0,
             used: 0,
             limit: 0,
+            host_spare: 0,
             named: [0; 2],
         };
         builder.reset();
@@ -138,7 +139,7 @@ impl Builder {
         (self.packets, self.unclassified_packets, self.lost_events) = (0, 0, 0);
         (self.overflow_packets, self.overflow_flows) = (0, 0);
         (self.last, self.page, self.quarter, self.mac_part) = (None, 0, 0, 0);
-        (self.used, self.named) = (0, [0; 2]);
+        (self.used, self.named, self.host_spare) = (0, [0; 2], self.host_reserve());
         self.set_limit();
     }
 
@@ -196,16 +197,19 @@ impl Builder {
     fn set_limit(&mut self) {
         let past = self.overflowed[..self.quarter].iter().filter(|used| **used).count();
         let filters = (past + QUARTERS - self.quarter) as u32 * self.limits.overflow_bytes;
-        self.limit = self.limits.flow_bytes - filters;
+        self.limit = self.limits.flow_bytes - self.host_reserve() - filters;
     }
 
-    /// Encoded bytes still free for flow records and, after them, for hosts, and last for postings of known flows.
+    /// Kept for hosts of flows without a record.
+    pub(super) const fn host_reserve(&self) -> u32 {
+        self.limits.flow_bytes / 16
+    }
+
+    /// Encoded bytes still free for new flow records: some are kept for postings of known flows in what is still to come
+    /// of the segment.
     const fn spare_for_flows(&self) -> u32 {
-        (self.limit - self.limit / 16 * 3).saturating_sub(self.used)
-    }
-
-    const fn spare_for_hosts(&self) -> u32 {
-        (self.limit - self.limit / 8).saturating_sub(self.used)
+        let to_come = (QUARTERS - self.quarter) as u32;
+        (self.limit - self.limit / 32 * to_come).saturating_sub(self.used)
     }
 
     const fn spare_for_postings(&self) -> u32 {
@@ -234,12 +238,8 @@ impl Builder {
         if seen.stacked {
             flow.bits |= bit::STACKED;
         }
-        let unusual = (span >> USUAL_NANOS_BITS)
-            | (flow.bytes >> USUAL_BYTES_BITS)
-            | u64::from(flow.packets >> USUAL_PACKETS_BITS);
-        if unusual != 0 && flow.bits & bit::WIDE == 0 {
-            flow.bits |= bit::WIDE;
-            self.used += FlowParts::WIDE_BYTES;
+        if reaches(GROWN_BITS, span, flow) && flow.bits & bit::WIDE == 0 {
+            self.used += grown(span, flow);
         }
         if flow.last_page != self.page {
             self.post(number);
@@ -275,24 +275,14 @@ impl Builder {
     }
 
     fn new_flow(&mut self, key: &FlowKey, slot: usize, tag: u16, forward: bool, tcp_flags: u8, seen: Seen) {
-        let last = self.table.flows.last();
-        let far = last.is_some_and(|last| {
-            seen.at.abs_diff(last.first) >> (USUAL_NANOS_BITS - 1) != 0
-                || self.page - last.first_page > USUAL_PAGES
-        }) || last.is_none();
-        let size = FlowParts::FIXED_BYTES + if far { FlowParts::WIDE_BYTES } else { 0 };
-        let spare = self.spare_for_flows();
-        let ends = if self.table.is_full() { None } else { self.ends(key, spare.saturating_sub(size)) };
-        let Some(((a, b), host_bytes)) = ends else { return self.overflow(key) };
-        self.used += size + host_bytes;
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-        let flow = Flow {
+        let mut flow = Flow {
             first: seen.at,
             last: seen.at,
             bytes: seen.bytes.into(),
             packets: 1,
-            a,
-            b,
+            a: 0,
+            b: 0,
             a_port: key.a_port,
             b_port: key.b_port,
             vlan: key.vlan,
@@ -303,9 +293,18 @@ impl Builder {
             tcp_flags,
             bits: flag(key.version == 6, bit::V6)
                 | flag(forward, bit::A_FIRST)
-                | flag(seen.stacked, bit::STACKED)
-                | flag(far, bit::WIDE),
+                | flag(seen.stacked, bit::STACKED),
         };
+        let before = self.table.flows.last().map_or((0, 0), |last| (last.first, last.first_page));
+        let mut size = flow.parts().bytes_when_new(before);
+        if reaches(GROWN_BITS, 0, &flow) {
+            size += grown(0, &mut flow);
+        }
+        let spare = self.spare_for_flows();
+        let ends = if self.table.is_full() { None } else { self.ends(key, spare.saturating_sub(size)) };
+        let Some(((a, b), host_bytes)) = ends else { return self.overflow(key) };
+        (flow.a, flow.b) = (a, b);
+        self.used += size + host_bytes;
         self.last = Some((*key, self.table.add(slot, tag, flow)));
     }
 
@@ -371,8 +370,8 @@ impl Builder {
         let width = if version == 6 { 16 } else { 4 };
         match self.host(addr, version) {
             Ok(_) => {}
-            Err(Some(_)) if width <= self.spare_for_hosts() => {
-                self.used += width;
+            Err(Some(_)) if width <= self.host_spare => {
+                self.host_spare -= width;
                 let _ = self.host_or_add(addr, version);
             }
             Err(_) => self.hosts_complete = false,
@@ -427,6 +426,28 @@ impl Builder {
     pub const fn is_flooded(&self) -> bool {
         self.overflow_packets != 0
     }
+}
+
+/// Whether the flow's record has outgrown the size that goes with `bits`. A packet before the first one so far gives a
+/// span beyond all bounds.
+#[inline]
+const fn reaches(bits: (u32, u32, u32), span: u64, flow: &Flow) -> bool {
+    (span >> bits.0) | (flow.packets >> bits.1) as u64 | (flow.bytes >> bits.2) != 0
+}
+
+/// Bytes to account for now that the record has grown; each step once.
+#[cold]
+fn grown(span: u64, flow: &mut Flow) -> u32 {
+    let mut bytes = 0;
+    for (bits, bit, more) in
+        [(GROWN_BITS, bit::GROWN, FlowParts::GROWN_BYTES), (WIDE_BITS, bit::WIDE, FlowParts::WIDE_BYTES)]
+    {
+        if flow.bits & bit == 0 && reaches(bits, span, flow) {
+            flow.bits |= bit;
+            bytes += more;
+        }
+    }
+    bytes
 }
 
 /// The address behind the mapped form.

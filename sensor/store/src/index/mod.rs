@@ -15,5 +15,8 @@ mod macs;
 mod seal;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use builder::Builder;
 pub use indexer::{FirstBlocks, Indexer, Walked};

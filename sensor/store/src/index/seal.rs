@@ -4,7 +4,7 @@ use hindcap_wire::community_id::CommunityId;
 use hindcap_wire::flow::{FlowKey, proto};
 use hindcap_wire::index::keys::{host_key, pair_key};
 use hindcap_wire::index::limits::{MAC_BYTES, QUARTERS};
-use hindcap_wire::index::{Encoder, FilterClasses, FlowParts, PageEntry, Tables, filter};
+use hindcap_wire::index::{Encoder, FilterClasses, PageEntry, Tables, filter};
 
 use super::builder::Builder;
 use super::table::{Flow, bit};
@@ -30,7 +30,8 @@ impl Builder {
     /// Flow records, hosts, postings and filters.
     fn flow_bytes(&self) -> usize {
         let filters = self.overflowed.iter().filter(|used| **used).count();
-        self.used as usize + filters * self.limits.overflow_bytes as usize
+        let hosts = self.host_reserve() - self.host_spare;
+        (self.used + hosts) as usize + filters * self.limits.overflow_bytes as usize
     }
 
     /// Encodes what was observed, into `out`, whose memory is reused. The builder stays as it is, so that an open segment
@@ -52,7 +53,7 @@ impl Builder {
         });
         encoder.hosts(self.hosts_v4.iter(), self.hosts_v6.iter());
         for flow in &self.table.flows {
-            encoder.flow(&parts(flow), self.arena.tokens(&flow.chain));
+            encoder.flow(&flow.parts(), self.arena.tokens(&flow.chain));
         }
         let bytes = self.limits.overflow_bytes as usize;
         let filters: [&[u8]; QUARTERS] = std::array::from_fn(|quarter| {
@@ -130,27 +131,6 @@ impl Builder {
             proto: flow.proto,
             version: if flow.bits & bit::V6 == 0 { 4 } else { 6 },
         }
-    }
-}
-
-fn parts(flow: &Flow) -> FlowParts {
-    FlowParts {
-        version: if flow.bits & bit::V6 == 0 { 4 } else { 6 },
-        a: flow.a,
-        b: flow.b,
-        a_port: flow.a_port,
-        b_port: flow.b_port,
-        vlan: flow.vlan,
-        proto: flow.proto,
-        tcp_flags: flow.tcp_flags,
-        a_sent_first: flow.bits & bit::A_FIRST != 0,
-        stacked_vlans: flow.bits & bit::STACKED != 0,
-        open_end: flow.bits & bit::OPEN_END != 0,
-        first: flow.first,
-        last: flow.last,
-        packets: flow.packets,
-        bytes: flow.bytes,
-        first_page: flow.first_page,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The flow table: records in the order of arrival, found through open addressing by a seeded hash.
 
 use hindcap_wire::flow::FlowKey;
+use hindcap_wire::index::FlowParts;
 use hindcap_wire::index::keys::{fold, halves};
 
 use super::arena::Chain;
@@ -14,8 +15,10 @@ pub(super) mod bit {
     pub(crate) const A_FIRST: u8 = 2;
     pub(crate) const STACKED: u8 = 4;
     pub(crate) const OPEN_END: u8 = 8;
-    /// The larger encoded size is accounted for.
-    pub(crate) const WIDE: u8 = 16;
+    /// [`FlowParts::GROWN_BYTES`](hindcap_wire::index::FlowParts::GROWN_BYTES) are accounted for.
+    pub(crate) const GROWN: u8 = 16;
+    /// [`FlowParts::WIDE_BYTES`](hindcap_wire::index::FlowParts::WIDE_BYTES) are accounted for.
+    pub(crate) const WIDE: u8 = 32;
 }
 
 /// One flow: a cache line.
@@ -39,6 +42,30 @@ pub(super) struct Flow {
 }
 
 const _: () = assert!(size_of::<Flow>() == 64);
+
+impl Flow {
+    /// In the form that is encoded.
+    pub(super) fn parts(&self) -> FlowParts {
+        FlowParts {
+            version: if self.bits & bit::V6 == 0 { 4 } else { 6 },
+            a: self.a,
+            b: self.b,
+            a_port: self.a_port,
+            b_port: self.b_port,
+            vlan: self.vlan,
+            proto: self.proto,
+            tcp_flags: self.tcp_flags,
+            a_sent_first: self.bits & bit::A_FIRST != 0,
+            stacked_vlans: self.bits & bit::STACKED != 0,
+            open_end: self.bits & bit::OPEN_END != 0,
+            first: self.first,
+            last: self.last,
+            packets: self.packets,
+            bytes: self.bytes,
+            first_page: self.first_page,
+        }
+    }
+}
 
 /// Where a flow is, or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,8 @@ mod info;
 mod pages;
 mod scan;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Damage, ReadError, Served};
 pub use info::{SegmentInfo, SegmentState};
