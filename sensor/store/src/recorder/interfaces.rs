@@ -2,6 +2,7 @@
 
 use hindcap_wire::limits::INTERFACES_MAX;
 use hindcap_wire::packet::Interface;
+use hindcap_wire::pcapng::write::stored;
 
 use crate::StoreError;
 
@@ -30,14 +31,17 @@ pub(super) enum Entered {
 }
 
 impl Interfaces {
+    /// Gives the store-wide number of an interface, which is known from here on as it will stand in a segment: with
+    /// one snaplen for all, because libpcap refuses a file whose interfaces differ in it.
     pub(super) fn announce(&mut self, interface: &Interface) -> Result<u32, StoreError> {
-        if let Some(number) = self.known.iter().position(|known| known == interface) {
+        let interface = stored(interface);
+        if let Some(number) = self.known.iter().position(|known| *known == interface) {
             return Ok(number as u32);
         }
         if self.known.len() >= KNOWN_MAX {
             return Err(StoreError::TooManyInterfaces);
         }
-        self.known.push(interface.clone());
+        self.known.push(interface);
         Ok(self.known.len() as u32 - 1)
     }
 
@@ -88,5 +92,23 @@ impl Interfaces {
     pub(super) fn entered(&mut self, number: u32) {
         self.current = Some((number, self.inside.len() as u32));
         let _ = self.inside.push(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hindcap_wire::packet::LinkType;
+
+    #[test]
+    fn snaplens_do_not_make_interfaces_differ() {
+        let mut interfaces = Interfaces::default();
+        for (snaplen, name, number) in
+            [(65_535, "eth1", 0), (0, "eth1", 0), (96, "eth2", 1), (8192, "eth1", 0)]
+        {
+            let interface = Interface { link_type: LinkType::ETHERNET, snaplen, name: name.into() };
+            assert_eq!(interfaces.announce(&interface).unwrap(), number, "{snaplen} {name}");
+        }
+        assert!(interfaces.known.iter().all(|interface| interface.snaplen == 262_144));
     }
 }

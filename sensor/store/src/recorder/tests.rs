@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::ledger::{BatchItem, BatchItems};
+use hindcap_wire::limits::CAPLEN_MAX;
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::time::{ClockState, Timestamp};
 
@@ -23,7 +24,7 @@ pub(crate) fn reading(millis: u64) -> Reading {
 }
 
 pub(crate) fn ethernet(name: &str) -> Interface {
-    Interface { link_type: LinkType::ETHERNET, snaplen: 0, name: name.into() }
+    Interface { link_type: LinkType::ETHERNET, snaplen: CAPLEN_MAX, name: name.into() }
 }
 
 /// A UDP packet that says which one it is.
