@@ -1,0 +1,91 @@
+//! The analyst's command against a fake sensor: what it prints and how it exits.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::broker::Mosquitto;
+use crate::fake::{FakeSensor, bytes};
+
+/// The command, built beside this test.
+fn program() -> PathBuf {
+    let status =
+        Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "hindcap"]).status().unwrap();
+    assert!(status.success());
+    let exe = std::env::current_exe().unwrap();
+    exe.ancestors().nth(2).unwrap().join("hindcap")
+}
+
+struct Analyst<'a> {
+    program: PathBuf,
+    broker: &'a Mosquitto,
+    dir: tempfile::TempDir,
+}
+
+impl Analyst<'_> {
+    fn run(&self, flags: &str) -> Output {
+        Command::new(&self.program)
+            .args(flags.split_whitespace())
+            .env("HINDCAP_BROKER", self.broker.url())
+            .env("HINDCAP_SENSOR", "branch-12")
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Exit code and stdout.
+    fn says(&self, flags: &str) -> (Option<i32>, String) {
+        let output = self.run(flags);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+#[test]
+fn the_command_prints_and_exits_as_documented() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let mut sensor = FakeSensor::start(&broker.url());
+    let analyst = Analyst { program: program(), broker: &broker, dir: tempfile::tempdir().unwrap() };
+    let created = "Created case.pcap (3.4 KiB, 12 packets)\n";
+    assert_eq!(analyst.says("fetch --host 192.0.2.1 --last 1h -w case.pcap"), (Some(0), created.into()));
+    assert!(std::fs::read(analyst.dir.path().join("case.pcap")).unwrap() == bytes(3_481));
+    assert_eq!(analyst.says("fetch -q -w case.pcap"), (Some(0), "case.pcap\n".into()));
+    let output = analyst.run("fetch -w - --max-bytes 1MB");
+    assert!(output.status.success() && output.stdout == bytes(1_000_000));
+    assert!(String::from_utf8(output.stderr).unwrap().ends_with("Created - (976.6 KiB, 12 packets)\n"));
+    let (code, json) = analyst.says("fetch --json -w case.pcapng");
+    assert!(
+        code == Some(0) && json.contains(r#""file":"case.pcapng""#) && json.contains(r#""format":"pcapng""#)
+    );
+    let empty = analyst.run("fetch -c 0 -w none.pcap");
+    assert!(empty.status.code() == Some(1) && empty.stdout.is_empty());
+    assert!(String::from_utf8(empty.stderr).unwrap().contains("no such traffic"));
+    let (code, table) = analyst.says("search --limit 2");
+    assert!(code == Some(0) && table.lines().count() == 4, "{table}");
+    let (code, json) = analyst.says("search --limit 2 --json");
+    assert!(code == Some(0) && json.starts_with('{') && json.lines().count() == 1, "{json}");
+    let (code, text) = analyst.says("estimate");
+    assert!(code == Some(0) && text.starts_with("at most 12 packets"), "{text}");
+    assert_eq!(analyst.says("estimate --vlan 7").0, Some(3));
+    assert_eq!(analyst.says("estimate --filter nonsense").0, Some(2));
+    assert_eq!(analyst.says("estimate --start 1h --end 2h").0, Some(2));
+    assert_eq!(analyst.says("estimate --unheard-of").0, Some(2));
+    assert_eq!(analyst.says("estimate --broker mqtts://h").0, Some(2));
+    let (code, text) = analyst.says("status");
+    assert!(code == Some(0) && text.contains("branch-12: online") && text.contains("UNSIGNED"), "{text}");
+    sensor.stop();
+    let offline = analyst.run("estimate --timeout 1s");
+    assert_eq!(offline.status.code(), Some(6));
+    assert!(String::from_utf8(offline.stderr).unwrap().contains("offline; it was last heard of at 2"));
+    let (code, json) = analyst.says("status --json");
+    assert!(code == Some(6) && json.contains(r#""online":false"#), "{json}");
+    assert_eq!(std::fs::read_dir(analyst.dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_denied_request_exits_with_four() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let _sensor = FakeSensor::start_with(&broker.url(), |options| options.unsigned_requests = false);
+    let analyst = Analyst { program: program(), broker: &broker, dir: tempfile::tempdir().unwrap() };
+    let output = analyst.run("fetch -w case.pcap");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("unsigned requests are switched off"));
+}
