@@ -80,7 +80,10 @@ fn report(
     health: &hindcap_store::HealthSnapshot,
     elapsed: Duration,
 ) {
-    let drops = counters.drops_with(health);
+    let mut drops = counters.drops();
+    drops.add(DropCause::StorageError, health.packets_lost);
+    let unrecorded = counters.packets().saturating_sub(health.packets_recorded);
+    drops.add(DropCause::BuffersFull, unrecorded);
     if args.json {
         let causes: Map<_, _> = DropCause::ALL
             .into_iter()

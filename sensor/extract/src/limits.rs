@@ -11,8 +11,9 @@ pub const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Pages that are read in one go: those of a chunk, so that a unit never reads more than 1 MiB.
 pub(crate) const UNIT_PAGES_MAX: u32 = CHUNK_BYTES / PAGE_BYTES;
 
-/// First fragments remembered while reading; 16 times what one host reassembles at once on a busy link.
-pub(crate) const FRAGMENTS_MAX: usize = 1024;
+/// First fragments remembered while reading, about 1 MiB: those of all units that overlap in time must find room, and in
+/// imported savefiles many may.
+pub(crate) const FRAGMENTS_MAX: usize = 4096;
 
 /// How long a later fragment waits for its first one. Fragments of a datagram travel together, and disorder on the way
 /// is a matter of milliseconds; waiting for the full reassembly time of 30 s would hold back the whole stream.
