@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hindcap_capture::{CaptureError, PacketSource, Polled};
-use hindcap_store::{Health, Reading, Recorder, StoreError};
+use hindcap_store::{Health, HealthSnapshot, Reading, Recorder, StoreError};
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::ledger::EventKind;
 
@@ -44,6 +44,14 @@ impl Counters {
     /// Packets that the source lost, by cause.
     pub fn drops(&self) -> DropCounts {
         DropCounts(std::array::from_fn(|cause| self.drops[cause].load(Ordering::Relaxed)))
+    }
+
+    /// Everything that was lost, by cause: by the source, for want of a buffer, and by storage.
+    pub fn drops_with(&self, health: &HealthSnapshot) -> DropCounts {
+        let mut drops = self.drops();
+        drops.add(DropCause::StorageError, health.packets_lost);
+        drops.add(DropCause::BuffersFull, self.packets().saturating_sub(health.packets_recorded));
+        drops
     }
 
     /// Whether the link is up, as the source saw it last.

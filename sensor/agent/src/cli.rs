@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use hindcap_args::QueryArgs;
+use hindcap_wire::message::Format;
 use log::LevelFilter;
 
 use crate::exit;
@@ -29,11 +31,11 @@ pub struct Cli {
 impl Cli {
     /// The log level asked for.
     #[must_use]
-    pub const fn verbosity(&self) -> LevelFilter {
+    pub const fn verbosity(&self) -> Option<LevelFilter> {
         match (self.verbose, self.quiet) {
-            (true, _) => LevelFilter::Debug,
-            (_, true) => LevelFilter::Error,
-            _ => LevelFilter::Info,
+            (true, _) => Some(LevelFilter::Debug),
+            (_, true) => Some(LevelFilter::Error),
+            _ => None,
         }
     }
 }
@@ -45,8 +47,16 @@ pub enum Command {
     Record(RecordArgs),
     /// Record savefiles into the store, with their original times
     Import(ImportArgs),
-    /// Say how far back the store reaches and how it does; runs beside a recorder
+    /// List sessions, newest first; runs beside a recorder, as do the next ones
+    Search(SearchArgs),
+    /// Say what an extraction would read and give, from the indexes alone
+    Estimate(EstimateArgs),
+    /// Write the packets that match as a savefile
+    Extract(ExtractArgs),
+    /// Say how far back the store reaches and how it does
     Status(StatusArgs),
+    /// Record, serve requests and keep a status at the broker, as a configuration file says
+    Run(RunArgs),
     /// Check a configuration file
     CheckConfig(CheckConfigArgs),
 }
@@ -130,6 +140,94 @@ pub struct ImportArgs {
     /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `search`.
+#[derive(Args, Debug)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// Sessions listed at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub limit: usize,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub query: QueryArgs,
+}
+
+/// Arguments of `estimate`.
+#[derive(Args, Debug)]
+pub struct EstimateArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub query: QueryArgs,
+}
+
+/// Arguments of `extract`.
+#[derive(Args, Debug)]
+pub struct ExtractArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// Savefile to write; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub write: PathBuf,
+
+    /// Format of the savefile: pcap (nanoseconds) or pcapng [default: by extension, else pcap]
+    #[arg(long, value_name = "FORMAT", value_parser = parse_format)]
+    pub format: Option<Format>,
+
+    /// Bytes kept of each packet; 0 keeps all that was recorded
+    #[arg(short, long, value_name = "BYTES", default_value_t = 0)]
+    pub snaplen: u32,
+
+    /// Largest savefile; a larger one ends as partial
+    #[arg(long, value_name = "SIZE")]
+    pub max_bytes: Option<Size>,
+
+    /// Most packets; more end as partial
+    #[arg(long, value_name = "NUMBER")]
+    pub max_packets: Option<u64>,
+
+    /// Answer as JSON; on standard error when the savefile goes to standard output
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub query: QueryArgs,
+}
+
+fn parse_format(text: &str) -> Result<Format, &'static str> {
+    match text {
+        "pcap" => Ok(Format::Pcap),
+        "pcapng" => Ok(Format::Pcapng),
+        _ => Err("expected pcap or pcapng"),
+    }
+}
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Configuration file, see docs/CONFIG.md
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 /// Arguments of `status`.

@@ -9,12 +9,16 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod exit;
+mod handler;
 mod import;
 mod lock;
 pub mod logger;
 pub mod machine;
+mod query;
+mod rates;
 mod record;
 pub mod report;
+mod run;
 mod sink;
 mod status;
 pub mod stop;
@@ -30,11 +34,15 @@ use exit::{Code, Failure};
 /// # Errors
 /// What could not be done, with the exit code that stands for it.
 pub fn run(cli: &Cli) -> Result<Code, Failure> {
-    logger::init(cli.verbosity());
+    logger::init(cli.verbosity().unwrap_or(log::LevelFilter::Info));
     match &cli.command {
         Command::Record(args) => record::record(args),
         Command::Import(args) => import::import(args),
+        Command::Search(args) => query::search(args),
+        Command::Estimate(args) => query::estimate(args),
+        Command::Extract(args) => query::extract(args),
         Command::Status(args) => status::status(args),
+        Command::Run(args) => run::run(args, cli.verbosity()),
         Command::CheckConfig(args) => check::check_config(args),
     }
 }

@@ -80,10 +80,7 @@ fn report(
     health: &hindcap_store::HealthSnapshot,
     elapsed: Duration,
 ) {
-    let mut drops = counters.drops();
-    drops.add(DropCause::StorageError, health.packets_lost);
-    let unrecorded = counters.packets().saturating_sub(health.packets_recorded);
-    drops.add(DropCause::BuffersFull, unrecorded);
+    let drops = counters.drops_with(health);
     if args.json {
         let causes: Map<_, _> = DropCause::ALL
             .into_iter()

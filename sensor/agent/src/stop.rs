@@ -26,6 +26,12 @@ impl Stop {
         Ok(stop)
     }
 
+    /// The flag itself, for code that takes one.
+    #[must_use]
+    pub fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+
     /// Asks to stop.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);

@@ -62,7 +62,7 @@ fn mosquitto_pub_and_jq_are_enough() {
 fn one_identifier_has_one_effect() {
     let Some(broker) = Mosquitto::start() else { return };
     let mut sensor = FakeSensor::start(&broker.url());
-    let replies = broker.listen(REPLY, ".body | keys[0]");
+    let replies = broker.listen(REPLY, "(.body // {}) | keys[0]");
     let search = envelope(id(4), "branch-12", 60, "{search:{limit:1}}");
     for times in 1..=3 {
         broker.publish(REQUEST, JSON, &search);
@@ -78,6 +78,14 @@ fn one_identifier_has_one_effect() {
     });
     assert_eq!(sensor.fake.begun.load(Ordering::SeqCst), 1);
     assert_eq!(replies.lines().iter().filter(|line| *line == r#""accepted""#).count(), 1);
+    // An extraction under way tells its manifest again, for a requester that missed it, and is not done twice.
+    let extract = envelope(id(9), "branch-12", 60, EXTRACT);
+    for times in 1..=2 {
+        broker.publish(REQUEST, JSON, &extract);
+        let manifests = || replies.lines().iter().filter(|line| *line == r#""manifest""#).count();
+        until("a manifest each time", || manifests() >= times);
+    }
+    assert_eq!(sensor.fake.begun.load(Ordering::SeqCst), 2);
 }
 
 #[test]

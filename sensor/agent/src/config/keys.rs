@@ -1,9 +1,14 @@
 //! Every configuration key: name, default, unit and range, meaning. The reader, the messages and docs/CONFIG.md all
 //! come from this table.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use hindcap_wire::limits::{CAPLEN_MAX, CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use hindcap_wire::limits::{
+    CAPLEN_MAX, CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SENSOR_ID_BYTES_MAX,
+};
+
+use hindcap_uplink::Broker;
 
 use crate::units::{Quota, Size, Span};
 
@@ -37,12 +42,16 @@ pub enum Kind {
     Name,
     /// A path.
     Path,
+    /// The address of a broker, or empty.
+    Broker,
     /// `true` or `false`.
     Bool,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// A number of bytes with its unit: from and to inclusive, a whole number of the third.
-    Size(u64, u64, u64),
+    /// A number of bytes with its unit, from and to inclusive.
+    Size(u64, u64),
+    /// The size of a segment, or `auto`.
+    Segment,
     /// Bytes with unit, at least this many, or a share of the file system.
     Quota(u64),
     /// A duration with its unit, milliseconds from and to inclusive.
@@ -57,12 +66,16 @@ impl Kind {
             Self::Text => "text".to_owned(),
             Self::Name => "a name of letters, digits, '-', '_' and '.', 1 to 64 bytes".to_owned(),
             Self::Path => "a path".to_owned(),
+            Self::Broker => "empty, or mqtt://[user[:password]@]host[:port]".to_owned(),
             Self::Bool => "true or false".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::Size(from, to, 1) => format!("a size from {} to {}", Size(*from), Size(*to)),
-            Self::Size(from, to, step) => {
-                format!("a size from {} to {}, a whole number of {}", Size(*from), Size(*to), Size(*step))
-            }
+            Self::Size(from, to) => format!("a size from {} to {}", Size(*from), Size(*to)),
+            Self::Segment => format!(
+                "auto, or a size from {} to {}, a whole number of {}",
+                Size(SEGMENT_BYTES_MIN.into()),
+                Size(SEGMENT_BYTES_MAX.into()),
+                Size(CHUNK_BYTES.into())
+            ),
             Self::Quota(from) => {
                 format!(
                     "a size of at least {}, or 1% to {}% of the file system",
@@ -82,12 +95,12 @@ impl Kind {
         let fits = match self {
             Self::Text => quoted,
             Self::Path => quoted && !text.is_empty(),
+            Self::Broker => quoted && (text.is_empty() || text.parse::<Broker>().is_ok()),
             Self::Name => quoted && is_name(text),
             Self::Bool => !quoted && matches!(text, "true" | "false"),
             Self::Choice(words) => quoted && words.contains(&text),
-            Self::Size(from, to, step) => {
-                text.parse().is_ok_and(|size: Size| (*from..=*to).contains(&size.0) && size.0 % step == 0)
-            }
+            Self::Size(from, to) => text.parse().is_ok_and(|size: Size| (*from..=*to).contains(&size.0)),
+            Self::Segment => quoted && text.parse::<SegmentSize>().is_ok(),
             Self::Quota(from) => match text.parse() {
                 Ok(Quota::Bytes(bytes)) => bytes >= *from,
                 Ok(Quota::Percent(_)) => true,
@@ -103,7 +116,7 @@ impl Kind {
 
 fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+    (1..=SENSOR_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)
 }
 
 const fn millis(millis: u64) -> Span {
@@ -114,6 +127,23 @@ const MIB: u64 = 1024 * 1024;
 
 /// Smallest store: four segments of the smallest size.
 pub const STORE_BYTES_MIN: u64 = 4 * SEGMENT_BYTES_MIN as u64;
+
+/// The value of `store.segment`: a size, or `None` for `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentSize(pub Option<Size>);
+
+impl FromStr for SegmentSize {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let range = u64::from(SEGMENT_BYTES_MIN)..=u64::from(SEGMENT_BYTES_MAX);
+        let fits = |size: &Size| range.contains(&size.0) && size.0 % u64::from(CHUNK_BYTES) == 0;
+        text.parse().ok().filter(fits).map(|size| Self(Some(size))).ok_or(())
+    }
+}
 
 /// All keys, in the order of the reference.
 pub const KEYS: &[Key] = &[
@@ -138,13 +168,13 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "capture.ring",
         default: Some("8MiB"),
-        kind: Kind::Size(MIB, 1024 * MIB, 1),
+        kind: Kind::Size(MIB, 1024 * MIB),
         meaning: "kernel receive ring; larger rides out longer stalls and costs memory",
     },
     Key {
         name: "capture.snaplen",
         default: Some("0B"),
-        kind: Kind::Size(0, CAPLEN_MAX as u64, 1),
+        kind: Kind::Size(0, CAPLEN_MAX as u64),
         meaning: "bytes kept of each packet; 0B keeps everything",
     },
     Key {
@@ -173,9 +203,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "store.segment",
-        default: Some("64MiB"),
-        kind: Kind::Size(SEGMENT_BYTES_MIN as u64, SEGMENT_BYTES_MAX as u64, CHUNK_BYTES as u64),
-        meaning: "bytes of one segment; fixed when the store is made",
+        default: Some("auto"),
+        kind: Kind::Segment,
+        meaning: "bytes of one segment, fixed when the store is made; auto: 64MiB, less in a store below 512MiB",
     },
     Key {
         name: "store.flush_interval",
@@ -186,8 +216,8 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "mqtt.broker",
         default: Some(""),
-        kind: Kind::Text,
-        meaning: "mqtt://host:port of the broker; empty: record only",
+        kind: Kind::Broker,
+        meaning: "where the broker is; empty: record only. No TLS in this version",
     },
     Key { name: "mqtt.username", default: Some(""), kind: Kind::Text, meaning: "user name at the broker" },
     Key {
@@ -209,15 +239,15 @@ pub const KEYS: &[Key] = &[
         meaning: "how often the retained status is renewed",
     },
     Key {
-        name: "mqtt.spool",
-        default: Some("/var/lib/hindcap-spool"),
+        name: "mqtt.state_dir",
+        default: Some("/var/lib/hindcap-uplink"),
         kind: Kind::Path,
-        meaning: "directory for results that wait for delivery",
+        meaning: "directory of the request queue and of results that wait for delivery",
     },
     Key {
         name: "mqtt.result_max",
         default: Some("256MiB"),
-        kind: Kind::Size(MIB, 64 * 1024 * MIB, 1),
+        kind: Kind::Size(MIB, 64 * 1024 * MIB),
         meaning: "largest result of one request; a larger one ends as partial",
     },
     Key {

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::units::{Quota, Size, Span};
-use keys::{KEYS, Key};
+use keys::{KEYS, Key, SegmentSize};
 pub use reference::reference;
 
 /// Largest configuration file that is read: bounds the work on a wrong path.
@@ -83,14 +83,14 @@ pub struct Config {
     pub promiscuous: bool,
     pub store: PathBuf,
     pub store_size: Quota,
-    pub segment: Size,
+    pub segment: SegmentSize,
     pub flush_interval: Span,
     pub broker: String,
     pub username: String,
     pub password_file: String,
     pub unsigned: bool,
     pub status_interval: Span,
-    pub spool: PathBuf,
+    pub state_dir: PathBuf,
     pub result_max: Size,
     pub synchronised_marker: PathBuf,
     pub log_level: log::LevelFilter,
@@ -132,7 +132,7 @@ impl Config {
             password_file: values.get("mqtt.password_file")?,
             unsigned: values.get("mqtt.unsigned")?,
             status_interval: values.get("mqtt.status_interval")?,
-            spool: values.get("mqtt.spool")?,
+            state_dir: values.get("mqtt.state_dir")?,
             result_max: values.get("mqtt.result_max")?,
             synchronised_marker: values.get("clock.synchronised_marker")?,
             log_level: values.get("log.level")?,

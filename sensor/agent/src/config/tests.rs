@@ -17,7 +17,7 @@ fn a_minimal_file_gets_every_default() {
     let config = parse(MINIMAL).unwrap();
     assert_eq!((config.sensor_id.as_str(), config.interface.as_str()), ("branch-7", "eth1"));
     assert_eq!((config.ring.0, config.snaplen.0, config.promiscuous), (8 << 20, 0, true));
-    assert_eq!((config.store_size, config.segment.0), (Quota::Percent(25), 64 << 20));
+    assert_eq!((config.store_size, config.segment.0), (Quota::Percent(25), None));
     assert_eq!((config.flush_interval.millis(), config.unsigned), (5_000, false));
     assert_eq!(config.log_level, log::LevelFilter::Info);
 }
@@ -42,6 +42,10 @@ fn errors_name_line_and_suggestion() {
     assert!(message(&format!("{MINIMAL}[store]\nsegment = \"4097KiB\"\n")).contains("whole number of 1MiB"));
     assert!(message(&format!("{MINIMAL}ring = \"2GiB\"\n")).starts_with("hindcap.toml:5: capture.ring"));
     assert!(message(&format!("{MINIMAL}promiscuous = \"true\"\n")).contains("expected true or false"));
+    assert!(
+        message(&format!("{MINIMAL}[mqtt]\nbroker = \"broker:1883\"\n"))
+            .contains(":6: mqtt.broker: expected")
+    );
     assert!(message("[sensor\n").starts_with("hindcap.toml:1: "));
     assert!(message("sensor = 3\n").contains("write [sensor]"));
     assert!(message("[sensor]\nid = \"a/b\"\n").contains("sensor.id"));

@@ -1,0 +1,226 @@
+//! The sensor behind the uplink: its status, and the jobs it does for requests.
+//!
+//! Jobs read the store as any other reader does, at idle priority, on the uplink's worker thread; the capture thread is
+//! only looked at through its counters.
+
+mod spooling;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list};
+use hindcap_store::Health;
+use hindcap_uplink::{Extracted, Handler, Job, JobError};
+use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
+use hindcap_wire::message::{
+    Alarm, CaptureStatus, ClockStatus, Extract, Limits, MachineStatus, Request, Search, Status, StoreStatus,
+};
+use hindcap_wire::query::Query;
+use hindcap_wire::time::Timestamp;
+
+use crate::capture::Counters;
+use crate::clock::{Clock, monotonic_nanos, wall};
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::machine;
+use crate::query::{file_format, open};
+use crate::rates::Rates;
+use crate::report::store_report;
+use spooling::Spooling;
+
+/// How long a look at the store is good enough for the status, nanoseconds.
+const STORE_LOOK_NANOS: u64 = 5_000_000_000;
+
+/// What the status needs of a running capture.
+#[derive(Debug)]
+pub struct CaptureView {
+    /// The interface.
+    pub interface: String,
+    /// Totals of the capture thread.
+    pub counters: Arc<Counters>,
+    /// State of storage.
+    pub health: Arc<Health>,
+}
+
+/// Implements the uplink's [`Handler`].
+#[derive(Debug)]
+pub struct Sensor {
+    config: Config,
+    config_hash: String,
+    capture: Option<CaptureView>,
+    boot_id: String,
+    rates: Rates,
+    clock: Mutex<Clock>,
+    store_seen: Mutex<Option<(u64, StoreStatus)>>,
+    link_down_since: Mutex<Option<Timestamp>>,
+}
+
+impl Sensor {
+    /// The sensor that `config` describes, with `capture` where it captures.
+    #[must_use]
+    pub fn new(config: Config, config_hash: String, capture: Option<CaptureView>) -> Self {
+        let clock = Mutex::new(Clock::new(config.synchronised_marker.clone()));
+        Self {
+            config,
+            config_hash,
+            capture,
+            boot_id: machine::boot_id(),
+            rates: Rates::default(),
+            clock,
+            store_seen: Mutex::default(),
+            link_down_since: Mutex::default(),
+        }
+    }
+
+    fn store(&self) -> &Path {
+        &self.config.store
+    }
+
+    fn capture_status(&self) -> Option<CaptureStatus> {
+        let capture = self.capture.as_ref()?;
+        let (counters, health) = (&capture.counters, capture.health.snapshot());
+        let (packets, bytes) = (counters.packets(), counters.bytes());
+        let (packets_per_sec, bytes_per_sec) = self.rates.look(monotonic_nanos(), packets, bytes);
+        Some(CaptureStatus {
+            interface: capture.interface.clone(),
+            link_up: Some(counters.link_up()),
+            packets: health.packets_recorded.saturating_sub(health.packets_lost),
+            bytes,
+            drops: counters.drops_with(&health),
+            packets_per_sec,
+            bytes_per_sec,
+        })
+    }
+
+    /// The store as it was seen at most a few seconds ago.
+    fn store_status(&self) -> Option<StoreStatus> {
+        let now = monotonic_nanos();
+        let mut seen = lock(&self.store_seen);
+        let fresh = seen.as_ref().is_some_and(|(at, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
+        if !fresh {
+            match store_report(self.store()) {
+                Ok(report) => *seen = Some((now, report.store)),
+                Err(failure) => log::debug!("status: {failure}"),
+            }
+        }
+        let mut status = seen.as_ref().map(|(_, status)| status.clone())?;
+        if let Some(capture) = &self.capture {
+            status.bytes_captured = Some(capture.health.snapshot().captured_bytes_acked);
+        }
+        Some(status)
+    }
+
+    fn alarms(&self) -> Vec<Alarm> {
+        let Some(capture) = &self.capture else { return Vec::new() };
+        let mut alarms = Vec::new();
+        let health = capture.health.snapshot();
+        if let Some((since, message)) = health.failing {
+            let detail = format!("{message}; {} packets lost since the start", health.packets_lost);
+            alarms.push(Alarm { name: "storage_failing".to_owned(), detail, since });
+        }
+        let mut down = lock(&self.link_down_since);
+        *down = if capture.counters.link_up() { None } else { Some(down.unwrap_or_else(wall)) };
+        if let Some(since) = *down {
+            let detail = format!("{} has no link: nothing is captured", capture.interface);
+            alarms.push(Alarm { name: "link_down".to_owned(), detail, since });
+        }
+        alarms
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Handler for Sensor {
+    fn status(&self) -> Status {
+        let id = self.config.sensor_id.parse().expect("the configuration was checked for it");
+        Status {
+            description: self.config.sensor_description.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot_id: self.boot_id.clone(),
+            uptime_secs: monotonic_nanos() / 1_000_000_000,
+            capture: self.capture_status(),
+            store: self.store_status(),
+            clock: ClockStatus { state: lock(&self.clock).state(), ..ClockStatus::default() },
+            machine: MachineStatus {
+                load_percent: machine::load_percent(),
+                resident_bytes: machine::resident_bytes(),
+                available_bytes: machine::available_bytes(),
+                temperature_millicelsius: machine::temperature_millicelsius(),
+            },
+            config_hash: self.config_hash.clone(),
+            alarms: self.alarms(),
+            ..Status::new(id)
+        }
+    }
+
+    fn extract(&self, _request: &Request, extract: &Extract, job: &mut Job) -> Result<Extracted, JobError> {
+        step_back();
+        let mut reader = open(self.store()).map_err(failed)?;
+        let plan = plan(&mut reader, &extract.query).map_err(refused)?;
+        let cancelled = job.cancelled();
+        let room = job.spool.most();
+        let max_bytes = Some(extract.limits.max_bytes.map_or(room, |bytes| bytes.min(room)));
+        let options = Options {
+            limits: Limits { max_bytes, ..extract.limits },
+            cancelled: Some(&cancelled),
+            ..Options::default()
+        };
+        let (answer, link_types) = {
+            let job = RefCell::new(&mut *job);
+            let mut sink = Spooling::new(&job, file_format(extract.format));
+            (run(&mut reader, &plan, &options, &mut sink).map_err(refused)?, sink.link_types)
+        };
+        if job.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+        gone(answer.packets, answer.why_empty.as_ref())?;
+        Ok(Extracted { answer, link_types })
+    }
+
+    fn search(&self, _request: &Request, search: &Search, job: &mut Job) -> Result<Sessions, JobError> {
+        step_back();
+        let mut reader = open(self.store()).map_err(failed)?;
+        let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
+        let sessions = list(&mut reader, &search.query, limit).map_err(refused)?;
+        if job.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+        gone(sessions.rows.len() as u64, sessions.why_empty.as_ref())?;
+        Ok(sessions)
+    }
+
+    fn estimate(&self, _request: &Request, query: &Query, _job: &mut Job) -> Result<Estimate, JobError> {
+        step_back();
+        let mut reader = open(self.store()).map_err(failed)?;
+        Ok(plan(&mut reader, query).map_err(refused)?.estimate())
+    }
+}
+
+/// The worker thread steps back behind the recorder; it stays there.
+fn step_back() {
+    if let Err(error) = priority::idle() {
+        log::debug!("no idle priority for jobs: {error}");
+    }
+}
+
+fn failed(failure: Failure) -> JobError {
+    JobError::Failed(failure.to_string())
+}
+
+fn refused(error: ExtractError) -> JobError {
+    match error {
+        ExtractError::Query(_) | ExtractError::Filter { .. } => JobError::Invalid(error.to_string()),
+        other => JobError::Failed(Failure::from(other).to_string()),
+    }
+}
+
+/// An empty answer because everything has been pruned ends the job as gone.
+fn gone(found: u64, why: Option<&WhyEmpty>) -> Result<(), JobError> {
+    match why {
+        Some(WhyEmpty::Pruned { oldest }) if found == 0 => Err(JobError::Gone { oldest: Some(*oldest) }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,177 @@
+//! `hindcapd search`, `estimate` and `extract`: questions to a store, beside a running recorder, at idle priority.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use hindcap_extract::sink::SavefileSink;
+use hindcap_extract::{Beside, Options, plan, priority, run, search as list};
+use hindcap_store::volume::dir::DirReader;
+use hindcap_store::{Reader, ReaderOptions, open_reader};
+use hindcap_wire::message::answer::{Answer, Bytes, WhyEmpty};
+use hindcap_wire::message::{Format as FileFormat, Limits};
+use hindcap_wire::savefile::Format;
+use serde::Serialize;
+
+use crate::cli::{EstimateArgs, ExtractArgs, SearchArgs};
+use crate::clock::wall;
+use crate::exit::{Code, Failure};
+use crate::stop::Stop;
+
+/// A reader of the store at `path`, beside whoever writes.
+///
+/// # Errors
+/// There is no store, or it cannot be read.
+pub fn open(path: &Path) -> Result<Reader<DirReader>, Failure> {
+    Ok(Reader::open(open_reader(path)?.0, ReaderOptions::default())?)
+}
+
+/// Steps back behind the recorder.
+fn step_back() {
+    if let Err(error) = priority::idle() {
+        log::debug!("no idle priority: {error}");
+    }
+}
+
+/// Lists sessions, newest first.
+///
+/// # Errors
+/// The query cannot be meant, or the store cannot be read.
+pub fn search(args: &SearchArgs) -> Result<Code, Failure> {
+    step_back();
+    let query = args.query.query(wall())?;
+    let sessions = list(&mut open(&args.store.store)?, &query, args.limit)?;
+    print(&sessions, args.json)?;
+    Ok(if sessions.rows.is_empty() { empty(sessions.why_empty.as_ref()) } else { Code::Done })
+}
+
+/// Says what an extraction would read and give.
+///
+/// # Errors
+/// As [`search`].
+pub fn estimate(args: &EstimateArgs) -> Result<Code, Failure> {
+    step_back();
+    let query = args.query.query(wall())?;
+    let estimate = plan(&mut open(&args.store.store)?, &query)?.estimate();
+    print(&estimate, args.json)?;
+    Ok(if estimate.packets_max == 0 { empty(estimate.why_empty.as_ref()) } else { Code::Done })
+}
+
+/// Writes the packets that match as a savefile.
+///
+/// # Errors
+/// As [`search`], or the savefile cannot be written.
+pub fn extract(args: &ExtractArgs) -> Result<Code, Failure> {
+    let stop = Stop::on_signals()?;
+    step_back();
+    let query = args.query.query(wall())?;
+    let mut reader = open(&args.store.store)?;
+    let plan = plan(&mut reader, &query)?;
+    let options = Options {
+        limits: Limits {
+            max_bytes: args.max_bytes.map(|size| size.0),
+            max_packets: args.max_packets,
+            snaplen: (args.snaplen != 0).then_some(args.snaplen),
+        },
+        cancelled: Some(stop.flag()),
+        ..Options::default()
+    };
+    let format = format(args);
+    let to_stdout = args.write.as_os_str() == "-";
+    let answer = if to_stdout {
+        let mut sink = SavefileSink::new(io::stdout().lock(), format);
+        let answer = run(&mut reader, &plan, &options, &mut sink)?;
+        sink.into_inner().flush()?;
+        answer
+    } else {
+        let create = |error| Failure::from(error).doing(format!("create {}", args.write.display()));
+        let mut sink = SavefileSink::new(Beside::create(&args.write).map_err(create)?, format);
+        let answer = run(&mut reader, &plan, &options, &mut sink)?;
+        if answer.packets > 0 {
+            sink.into_inner().finish()?;
+        }
+        answer
+    };
+    tell(args, &answer, to_stdout)?;
+    Ok(code(&answer))
+}
+
+/// By name, else by extension, else classic.
+fn format(args: &ExtractArgs) -> Format {
+    let by_extension = || match args.write.extension().and_then(|extension| extension.to_str()) {
+        Some("pcapng" | "ntar") => FileFormat::Pcapng,
+        _ => FileFormat::Pcap,
+    };
+    file_format(args.format.unwrap_or_else(by_extension))
+}
+
+/// The savefile format that a message or a flag names.
+#[must_use]
+pub const fn file_format(format: FileFormat) -> Format {
+    match format {
+        FileFormat::Pcap => Format::Pcap,
+        FileFormat::Pcapng => Format::Pcapng,
+    }
+}
+
+/// The answer for a person goes to standard error, because the packets may go to standard output.
+fn tell(args: &ExtractArgs, answer: &Answer, to_stdout: bool) -> Result<(), Failure> {
+    if args.json {
+        let text = serde_json::to_string(answer)?;
+        if to_stdout {
+            eprintln!("{text}")
+        } else {
+            println!("{text}")
+        }
+        return Ok(());
+    }
+    if log::log_enabled!(log::Level::Info) {
+        eprint!("{answer}");
+    }
+    if answer.packets > 0 && !to_stdout {
+        let bytes = args.write.metadata().map_or(0, |metadata| metadata.len());
+        println!("Created {} ({}, {} packets)", args.write.display(), Bytes(bytes), answer.packets);
+    }
+    Ok(())
+}
+
+/// What an answer means as an exit code.
+#[must_use]
+pub fn code(answer: &Answer) -> Code {
+    if answer.is_partial() {
+        Code::Partial
+    } else if answer.packets == 0 {
+        empty(answer.why_empty.as_ref())
+    } else {
+        Code::Done
+    }
+}
+
+fn empty(why: Option<&WhyEmpty>) -> Code {
+    if matches!(why, Some(WhyEmpty::Pruned { .. })) { Code::OutOfRetention } else { Code::NothingMatched }
+}
+
+fn print<T: Serialize + std::fmt::Display>(answer: &T, json: bool) -> Result<(), Failure> {
+    if json {
+        println!("{}", serde_json::to_string(answer)?);
+    } else {
+        print!("{answer}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hindcap_wire::message::answer::Partial;
+    use hindcap_wire::time::Timestamp;
+
+    #[test]
+    fn answers_map_to_exit_codes() {
+        let some = Answer { packets: 3, ..Answer::default() };
+        assert_eq!(code(&some), Code::Done);
+        assert_eq!(code(&Answer { partial: Some(Partial::Cancelled), ..some }), Code::Partial);
+        let none = |why_empty| Answer { why_empty: Some(why_empty), ..Answer::default() };
+        assert_eq!(code(&none(WhyEmpty::Pruned { oldest: Timestamp(1) })), Code::OutOfRetention);
+        assert_eq!(code(&none(WhyEmpty::NoSuchTraffic)), Code::NothingMatched);
+    }
+}

@@ -1,0 +1,128 @@
+//! `hindcapd run`: recording, status and MQTT together, as the configuration says.
+//!
+//! Without an interface it captures nothing and only serves what the store holds; without a broker it only records.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hindcap_capture::{LiveOptions, LiveSource};
+use hindcap_store::RecorderOptions;
+use hindcap_uplink::{Broker, Options, Random, Uplink};
+use sha2::{Digest as _, Sha256};
+
+use crate::capture::Capture;
+use crate::cli::RunArgs;
+use crate::clock::{Clock, monotonic_nanos, wall};
+use crate::config::Config;
+use crate::exit::{Code, Failure};
+use crate::handler::{CaptureView, Sensor};
+use crate::query::open;
+use crate::record::start;
+use crate::stop::Stop;
+use crate::store::open_for_writing;
+use crate::watch::StorageWatch;
+
+/// How often the main thread looks at signals and health.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs until SIGINT or SIGTERM.
+///
+/// # Errors
+/// The configuration, interface, store or spool cannot be used, or the capture cannot go on.
+pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Failure> {
+    let config = Config::load(&args.config)?;
+    crate::logger::init(level.unwrap_or(config.log_level));
+    let stop = Stop::on_signals()?;
+    let capture = if config.interface.is_empty() { None } else { Some(record(&config, &stop)?) };
+    if capture.is_none() {
+        log::info!("no interface is configured: serving {} only", config.store.display());
+        open(&config.store)?;
+    }
+    let uplink = match config.broker.as_str() {
+        "" => None,
+        broker => Some(connect(&config, broker, &fs::read(&args.config)?, capture.as_ref())?),
+    };
+    let mut watch = StorageWatch::default();
+    while !stop.asked() && !capture.as_ref().is_some_and(Capture::is_finished) {
+        std::thread::sleep(LOOK_EVERY);
+        if let Some(capture) = &capture {
+            watch.look(&capture.health.snapshot());
+        }
+    }
+    // The record first: nothing that the broker does may delay the last flush.
+    let ended = capture.map_or(Ok(()), Capture::join);
+    if let Some(uplink) = uplink {
+        uplink.stop();
+    }
+    ended.map_err(|error| Failure::from(error).doing(format!("record {}", config.interface)))?;
+    log::info!("stopped");
+    Ok(Code::Done)
+}
+
+fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
+    let doing = |failure: Failure| failure.doing(format!("record {}", config.interface));
+    let source = LiveSource::open(LiveOptions {
+        interface: config.interface.clone(),
+        ring_bytes: u32::try_from(config.ring.0).unwrap_or(u32::MAX),
+        snaplen: u32::try_from(config.snaplen.0).unwrap_or(u32::MAX),
+        filter: (!config.filter.is_empty()).then(|| config.filter.clone()),
+        promiscuous: config.promiscuous,
+    })
+    .map_err(|error| doing(error.into()))?;
+    let store = open_for_writing(&config.store, Some(config.store_size), config.segment.0)
+        .map_err(|error| doing(error.into()))?;
+    let options = RecorderOptions {
+        flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
+        ..RecorderOptions::live()
+    };
+    log::info!("recording {} into {}", config.interface, config.store.display());
+    start(source, store, options, Clock::new(config.synchronised_marker.clone()), stop).map_err(doing)
+}
+
+fn connect(config: &Config, broker: &str, file: &[u8], capture: Option<&Capture>) -> Result<Uplink, Failure> {
+    let mut broker: Broker = broker.parse().map_err(|error| Failure::from(error).doing("mqtt.broker"))?;
+    if !config.username.is_empty() {
+        broker = broker.with_login(config.username.clone(), password(config)?);
+    }
+    let sensor = config.sensor_id.parse()?;
+    if config.unsigned {
+        log::warn!("mqtt.unsigned is on: whoever reaches the broker can have any packet");
+    }
+    log::info!("sensor {} serves requests through {broker}", config.sensor_id);
+    let options = Options {
+        unsigned_requests: config.unsigned,
+        spool_bytes_max: config.result_max.0,
+        status_interval: config.status_interval.0,
+        ..Options::new(broker, sensor, config.state_dir.clone())
+    };
+    let capture = capture.map(|capture| CaptureView {
+        interface: config.interface.clone(),
+        counters: Arc::clone(&capture.counters),
+        health: Arc::clone(&capture.health),
+    });
+    let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
+    let handler = Arc::new(Sensor::new(config.clone(), hash, capture));
+    Ok(Uplink::start(options, handler, Arc::new(wall), random())?)
+}
+
+fn password(config: &Config) -> Result<String, Failure> {
+    if config.password_file.is_empty() {
+        return Ok(String::new());
+    }
+    let text = fs::read_to_string(&config.password_file).map_err(|error| {
+        Failure::from(error).doing(format!("mqtt.password_file {}", config.password_file))
+    })?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Numbers for identifiers and jitter, from the kernel; from the clock should it have none to give.
+fn random() -> Random {
+    Box::new(|| {
+        let mut bytes = [0; 8];
+        match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+            Ok(8) => u64::from_le_bytes(bytes),
+            _ => monotonic_nanos().rotate_left(32) ^ wall().0,
+        }
+    })
+}
