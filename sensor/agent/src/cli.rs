@@ -55,6 +55,10 @@ pub enum Command {
     Extract(ExtractArgs),
     /// Say how far back the store reaches and how it does
     Status(StatusArgs),
+    /// Check batches, indexes, hashes and chain of every segment; reads only
+    Verify(MaintainArgs),
+    /// Build every index and the catalog anew from the packets; the store must not be in use
+    Reindex(MaintainArgs),
     /// Record, serve requests and keep a status at the broker, as a configuration file says
     Run(RunArgs),
     /// Check a configuration file
@@ -233,6 +237,18 @@ pub struct RunArgs {
 /// Arguments of `status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `verify` and `reindex`.
+#[derive(Args, Debug)]
+pub struct MaintainArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub store: StoreArgs,

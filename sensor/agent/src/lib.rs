@@ -14,6 +14,7 @@ mod import;
 mod lock;
 pub mod logger;
 pub mod machine;
+mod maintain;
 mod query;
 mod rates;
 mod record;
@@ -42,6 +43,8 @@ pub fn run(cli: &Cli) -> Result<Code, Failure> {
         Command::Estimate(args) => query::estimate(args),
         Command::Extract(args) => query::extract(args),
         Command::Status(args) => status::status(args),
+        Command::Verify(args) => maintain::verify(args),
+        Command::Reindex(args) => maintain::reindex(args),
         Command::Run(args) => run::run(args, cli.verbosity()),
         Command::CheckConfig(args) => check::check_config(args),
     }

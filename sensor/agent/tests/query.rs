@@ -86,7 +86,7 @@ fn savefile() -> Vec<u8> {
 /// One line per packet: nanosecond time, lengths and all bytes.
 fn tcpdump(file: &Path, filter: &str) -> String {
     let output = Command::new("tcpdump")
-        .args(["-n", "-t", "-tt", "-q", "--nano", "-xx", "-r"])
+        .args(["-n", "-tt", "-q", "--nano", "-xx", "-r"])
         .arg(file)
         .arg(filter)
         .output()
@@ -154,4 +154,31 @@ fn search_estimate_and_standard_output() {
     assert_eq!(piped.status.code(), Some(0));
     assert_eq!(piped.stdout.get(..4), Some(&[0x0a, 0x0d, 0x0d, 0x0a][..]), "a pcapng savefile");
     assert!(text(&piped.stderr).contains("10 packets"), "{}", text(&piped.stderr));
+}
+
+#[test]
+fn damage_is_found_reported_and_never_served() {
+    let fixture = Fixture::new();
+    let verify = || -> (Option<i32>, serde_json::Value) {
+        let output = fixture.hindcapd("verify", &["--json"]);
+        (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+    };
+    let (code, report) = verify();
+    assert_eq!((code, &report["findings"], &report["packets"]), (Some(0), &0.into(), &(PACKETS + 10).into()));
+    let reindexed = fixture.hindcapd("reindex", &[]);
+    assert_eq!(reindexed.status.code(), Some(0), "{}", text(&reindexed.stderr));
+    assert_eq!(verify().0, Some(0), "reindex leaves a whole store whole");
+    let segment = fixture.path("store/segments/000000.pcapng");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[5_000_000] ^= 0x01;
+    std::fs::write(&segment, bytes).unwrap();
+    let (code, report) = verify();
+    assert!(code == Some(5) && report["findings"].as_u64() >= Some(1), "{report}");
+    let (code, found) = fixture.extract(&[]);
+    assert_eq!(code, Some(5), "an answer with damage in it is partial");
+    let original = tcpdump(&fixture.savefile(), "");
+    let records = |text: &str| text.split_inclusive("\n\t0x0000").count();
+    assert!(records(&found) < records(&original));
+    let original: std::collections::HashSet<&str> = original.lines().collect();
+    assert!(found.lines().all(|line| original.contains(line)), "a wrong byte was served");
 }
