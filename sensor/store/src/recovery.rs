@@ -12,13 +12,14 @@ use hindcap_wire::index::IndexLimits;
 use hindcap_wire::ledger::{Blocks, NO_CHAIN, SegmentHeader, block_type};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 
+use crate::catalog;
 use crate::index::Indexer;
 use crate::ring::{Ring, read_header};
 use crate::scan::{chunk_buffer, scan_batches};
 use crate::state::State;
 use crate::volume::{Area, VolumeRead, VolumeWrite};
 use crate::writer::tables::SegmentTables;
-use crate::writer::tail;
+use crate::writer::{Note, tail};
 
 /// See the module.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Found {
     pub sequence: u32,
     /// Chain value of the newest segment, when it is sealed.
     pub chain: [u8; 32],
+    /// The sealed segments, for the notes.
+    pub notes: Vec<Note>,
     /// Highest mount epoch seen on the volume.
     pub epoch: u32,
 }
@@ -42,8 +45,8 @@ pub(crate) fn recover<V: VolumeWrite>(
     indexer: &mut Indexer,
 ) -> Found {
     let mut ring = Ring::scan(volume, &state.uuid);
-    let mut found =
-        Found { ring: Ring::default(), open: None, sequence: 0, chain: NO_CHAIN, epoch: state.epoch };
+    let (notes, epoch) = (notes(volume, &ring), state.epoch);
+    let mut found = Found { ring: Ring::default(), open: None, sequence: 0, chain: NO_CHAIN, notes, epoch };
     while let Some(number) = ring.newest() {
         let Some(header) = read_header(volume, &state.uuid, number) else {
             ring.forget(number);
@@ -74,6 +77,21 @@ pub(crate) fn recover<V: VolumeWrite>(
     }
     found.ring = ring;
     found
+}
+
+/// What the sealed segments hold, from the catalog, or from their tails where a crash took the entry away.
+fn notes(volume: &impl VolumeRead, ring: &Ring) -> Vec<Note> {
+    let entries = catalog::entries(volume).unwrap_or_default();
+    let note = |(number, generation): (u32, u64)| {
+        let entry =
+            entries.get(number as usize).copied().flatten().filter(|entry| entry.generation == generation);
+        if let Some(entry) = entry {
+            return Some((number, generation, entry.first, entry.last, entry.packets));
+        }
+        let summary = tail::read_summary(volume, number, generation)?.summary;
+        Some((number, generation, summary.times.0, summary.times.1, summary.packets))
+    };
+    ring.used().filter_map(note).collect()
 }
 
 /// What the last whole batch of a segment says.

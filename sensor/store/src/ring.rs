@@ -32,6 +32,15 @@ impl Ring {
         (*generation > 0).then_some(number as u32)
     }
 
+    /// Segments with a header, and their generations.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        self.generations
+            .iter()
+            .enumerate()
+            .filter(|(_, generation)| **generation > 0)
+            .map(|(at, g)| (at as u32, *g))
+    }
+
     /// Takes the oldest segment for a new generation; returns both.
     pub(crate) fn take_next(&mut self) -> (u32, u64) {
         self.highest += 1;

@@ -96,6 +96,7 @@ impl<V: VolumeWrite + Send + 'static> Store<V> {
             chain: found.chain,
             hash_chain: options.hash_chain,
             batches_per_flush: options.batches_per_flush,
+            notes: found.notes,
             now,
         };
         let writer = Writer::new(self.volume, self.state, self.health, start);

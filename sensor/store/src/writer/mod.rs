@@ -72,7 +72,7 @@ struct Unflushed {
 }
 
 /// Segments for the notes: (number, generation, first, last, packets).
-type Note = (u32, u64, Timestamp, Timestamp, u64);
+pub(crate) type Note = (u32, u64, Timestamp, Timestamp, u64);
 
 /// See the module.
 #[derive(Debug)]
@@ -101,6 +101,7 @@ pub(crate) struct Start {
     pub chain: [u8; 32],
     pub hash_chain: bool,
     pub batches_per_flush: u32,
+    pub notes: Vec<Note>,
     pub now: Reading,
 }
 
@@ -118,7 +119,7 @@ impl<V: VolumeWrite> Writer<V> {
             chain: start.chain,
             pending: catalog::Pending::new(),
             tail,
-            notes: Vec::new(),
+            notes: start.notes,
             state_written: start.now.monotonic_nanos,
             notes_written: 0,
         }
@@ -174,6 +175,7 @@ impl<V: VolumeWrite> Writer<V> {
             chain_before,
         };
         header.encode(batch.filled_mut());
+        self.notes.retain(|note| note.0 != batch.segment);
         self.tables = Some((batch.segment, SegmentTables::new(header, self.hash_chain)));
     }
 

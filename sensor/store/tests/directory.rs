@@ -1,0 +1,114 @@
+//! A recorder with its own thread on a real directory, judged by other people's programs: tcpdump, tshark and capinfos
+//! open every sealed segment without notice and count the packets that were pushed.
+
+#![allow(clippy::unwrap_used)] // helpers of a test, outside of #[test] functions
+
+use std::path::Path;
+use std::process::Command;
+
+use hindcap_store::verify::{SegmentKind, verify};
+use hindcap_store::{Reading, RecorderOptions, Store, StoreOptions, StoreSize, open_reader, segment_path};
+use hindcap_wire::drops::DropCounts;
+use hindcap_wire::packet::{Interface, LinkType, Packet};
+use hindcap_wire::time::Timestamp;
+
+const START: u64 = 1_700_000_000_000_000_000;
+
+fn reading(millis: u64) -> Reading {
+    let wall = Timestamp(START + millis * 1_000_000);
+    Reading { wall, monotonic_nanos: 1 + millis * 1_000_000, ..Reading::default() }
+}
+
+/// An Ethernet, IPv4, UDP frame.
+fn frame(number: u32, len: usize) -> Vec<u8> {
+    let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+    bytes.extend(((len - 14) as u16).to_be_bytes());
+    bytes.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, (number >> 8) as u8 % 16, number as u8, 192, 0, 2, 1]);
+    bytes.extend([0x30, 0x39, 0x9c, 0x40]);
+    bytes.extend(((len - 34) as u16).to_be_bytes());
+    bytes.resize(len, 0);
+    bytes
+}
+
+fn options(path: &Path, mib: u64) -> StoreOptions {
+    StoreOptions { segment_bytes: 4 << 20, ..StoreOptions::new(path, StoreSize::Bytes(mib << 20)) }
+}
+
+/// Records `packets` more; the recorder is closed, or dropped as if it were killed.
+fn record(path: &Path, first: u32, packets: u32, close: bool) {
+    let store = Store::open_or_create(&options(path, 40)).unwrap();
+    let mut recorder = store
+        .recorder(RecorderOptions { may_wait: true, ..RecorderOptions::live() }, reading(first.into()))
+        .unwrap();
+    let tap = Interface { link_type: LinkType::ETHERNET, snaplen: 0, name: "eth1".into() };
+    let interface = recorder.interface(&tap).unwrap();
+    for number in first..first + packets {
+        let bytes = frame(number, 60 + number as usize % 1400);
+        let timestamp = Timestamp(START + u64::from(number) * 1_000_000);
+        recorder.push(&Packet { timestamp, interface, orig_len: bytes.len() as u32, bytes: &bytes });
+        if number % 500 == 0 {
+            recorder.tick(reading(number.into()), DropCounts::default());
+        }
+    }
+    if close {
+        recorder.close(reading((first + packets).into())).unwrap();
+    } else {
+        recorder.flush();
+    }
+}
+
+/// Standard output and error of a program; `None` when it is not installed.
+fn ask(program: &str, arguments: &[&str]) -> Option<(String, String)> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some((text(&output.stdout), text(&output.stderr)))
+}
+
+fn judge(segment: &Path, packets: u64) {
+    let file = segment.to_str().unwrap();
+    let mut judges = 0;
+    if let Some((out, err)) = ask("tcpdump", &["-nn", "-r", file]) {
+        assert_eq!((out.lines().count() as u64, err.lines().count()), (packets, 1), "tcpdump says {err}");
+        judges += 1;
+    }
+    if let Some((out, err)) = ask("tshark", &["-r", file, "-T", "fields", "-e", "frame.number"]) {
+        let err: Vec<_> = err.lines().filter(|line| !line.starts_with("Running as user")).collect();
+        assert_eq!((out.lines().count() as u64, err.len()), (packets, 0), "tshark says {err:?}");
+        judges += 1;
+    }
+    if let Some((out, err)) = ask("capinfos", &["-c", "-M", file]) {
+        let counts = out
+            .lines()
+            .any(|line| line.starts_with("Number of packets") && line.ends_with(&packets.to_string()));
+        assert!(counts && err.is_empty(), "capinfos says {out} {err}");
+        judges += 1;
+    }
+    if judges == 0 {
+        println!("skipped: none of tcpdump, tshark, capinfos is installed");
+    }
+}
+
+#[test]
+fn sealed_segments_open_without_notice_and_a_killed_recorder_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    record(&path, 0, 9_000, true);
+    record(&path, 9_000, 6_000, false);
+    record(&path, 15_000, 6_000, true);
+    let (reader, state) = open_reader(&path).unwrap();
+    let mut packets = 0;
+    let mut sealed = 0;
+    verify(&reader, &state, |report| {
+        assert_eq!(report.findings, [], "segment {}", report.number);
+        packets += report.packets;
+        if report.kind == SegmentKind::Sealed {
+            sealed += 1;
+            judge(&segment_path(&path, report.number), report.packets);
+        }
+    });
+    assert_eq!(packets, 21_000);
+    assert!(sealed >= 2, "{sealed} sealed segments");
+    let notes = std::fs::read_to_string(path.join("CONTENTS.txt")).unwrap();
+    assert!(notes.contains("\n000001 "), "{notes}");
+}
