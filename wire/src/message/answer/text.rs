@@ -60,7 +60,7 @@ impl fmt::Display for WhyEmpty {
             Self::NotFlushed { newest } => {
                 write!(
                     f,
-                    "not flushed yet: packets up to {newest} can be searched, later ones follow within seconds"
+                    "not flushed yet: nothing after {newest} can be searched; what came since follows within seconds"
                 )
             }
             Self::NotRecorded { range } => write!(f, "not recorded: the recorder was not running {range}"),
