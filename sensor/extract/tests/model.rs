@@ -11,7 +11,7 @@ use hindcap_wire::net::{IpNet, MacAddr};
 use hindcap_wire::packet::Dissection;
 use hindcap_wire::query::{End, Query};
 use hindcap_wire::time::{TimeRange, Timestamp};
-use support::frames::{PORTS, VLANS, some_frames, some_host};
+use support::frames::{Host, PORTS, VLANS, ethernet, ipv4, plain_tcp, some_frames, some_host, udp};
 use support::{Lab, Random, START, Shot, dissected, extract, model};
 
 const MILLI: u64 = 1_000_000;
@@ -162,4 +162,74 @@ fn equal_times_keep_the_order_of_recording() {
     }
     lab.flush();
     ask(&lab, &mut random, 40);
+}
+
+/// 5 MiB of other traffic between `from` and `to`, so that what comes before and after lies in different segments.
+fn filler(from: u64, to: u64) -> Vec<Shot> {
+    let payload = udp((9, 10), &[0; 1_000]);
+    let frame = ethernet(&[], 0x0800, &ipv4(Host(60), Host(61), 17, None, &payload), (1, 2));
+    (0..5_000).map(|number| Shot::ethernet(from + number * (to - from) / 5_000, frame.clone())).collect()
+}
+
+#[test]
+fn a_first_fragment_may_come_late_but_not_too_late() {
+    let datagram = udp((5_000, 53), &[7; 1_000]);
+    let fragment = |id: u16, offset: u16, more: bool| {
+        let part = &datagram[usize::from(offset) * 8..][..400];
+        ethernet(&[], 0x0800, &ipv4(Host(1), Host(2), 17, Some((id, offset, more)), part), (1, 2))
+    };
+    let mut lab = Lab::new(6, true, START);
+    let mut expected = Vec::new();
+    for (id, late) in [(1, 1_000 * MILLI), (2, 5_000 * MILLI)] {
+        let from = START + u64::from(id) * 10_000 * MILLI;
+        let later = Shot::ethernet(from, fragment(id, 50, true));
+        let first = Shot::ethernet(from + late, fragment(id, 0, true));
+        lab.push(later.clone());
+        filler(from + 1, from + late).into_iter().for_each(|shot| lab.push(shot));
+        lab.push(first.clone());
+        expected.extend((id == 1).then_some(later).into_iter().chain([first]));
+    }
+    lab.flush();
+    let query = Query { ports: vec![53], ..Query::default() };
+    assert_eq!(extract(&mut lab.reader(), &query, &Options::default()).unwrap().0, expected);
+    let ends = [Host(1), Host(2)].map(|host| IpNet::host(host.v4().into())).to_vec();
+    let exact = Query { nets: ends, ports: vec![53, 5_000], proto: Some(17), ..Query::default() };
+    assert_eq!(extract(&mut lab.reader(), &exact, &Options::default()).unwrap().0, expected);
+    let within = TimeRange::new(Timestamp(START), Timestamp(START + 10_500 * MILLI));
+    let query = Query { time: within, ..query };
+    let found = extract(&mut lab.reader(), &query, &Options::default()).unwrap().0;
+    assert_eq!(
+        found,
+        expected[..1],
+        "the first fragment lies outside the window and tells the ports all the same"
+    );
+}
+
+#[test]
+fn little_is_read_for_little() {
+    let mut lab = Lab::new(12, true, START);
+    let needle = plain_tcp(Host(1), Host(2), (5_000, 80), 0x10);
+    let unknown = ethernet(&[7], 0x9999, &[1; 60], (1, 2));
+    for round in 0..5 {
+        filler(START + round * 1_000 * MILLI, START + (round + 1) * 1_000 * MILLI)
+            .into_iter()
+            .for_each(|shot| lab.push(shot));
+        if round == 2 {
+            lab.push(Shot::ethernet(START + 3_000 * MILLI, needle.clone()));
+            lab.push(Shot::ethernet(START + 3_000 * MILLI, unknown.clone()));
+        }
+    }
+    lab.flush();
+    let mut reader = lab.reader();
+    assert!(reader.segments().len() > 4);
+    let host = Query { nets: vec![IpNet::host(Host(1).v4().into())], ..Query::default() };
+    let tag = Query { vlan: Some(7), ..Query::default() };
+    for (query, frame) in [(&host, &needle), (&tag, &unknown)] {
+        let (shots, answer) = extract(&mut reader, query, &Options::default()).unwrap();
+        assert_eq!((shots.len(), &shots[0].bytes), (1, frame));
+        assert!(answer.segments_read == 1 && answer.bytes_read <= 3 * 16_384, "{answer}");
+    }
+    let absent = Query { nets: vec![IpNet::host(Host(3).v4().into())], ..Query::default() };
+    let (_, answer) = extract(&mut reader, &absent, &Options::default()).unwrap();
+    assert_eq!((answer.segments_read, answer.bytes_read), (0, 0), "{answer}");
 }

@@ -201,5 +201,9 @@ mod tests {
     fn late_repeats_belong_to_the_closed_connection() {
         let closed = [(10, SYN, true), (11, RST, false), (200, ACK, true), (500, ACK, true)];
         assert_eq!(sessions(proto::TCP, &closed, (10, 12)), [(10, 200)]);
+        let finished = [(10, FIN, true), (11, FIN, false), (200, ACK, true), (500, ACK, true)];
+        assert_eq!(sessions(proto::TCP, &finished, (10, 12)), [(10, 200)]);
+        let half_open = [(10, FIN, true), (11, FIN, true), (200, ACK, true), (500, ACK, true)];
+        assert_eq!(sessions(proto::TCP, &half_open, (10, 12)), [(10, 500)], "one end may go on sending");
     }
 }
