@@ -5,6 +5,8 @@ use hindcap_wire::index::postings::{Step, Tail};
 /// No node.
 pub(super) const NONE: u16 = u16::MAX;
 const NODE_DATA: usize = 14;
+/// Nodes that a chain of fewer than 128 bytes can have.
+const NODES_BELOW_128: usize = (127 - INLINE) / NODE_DATA;
 /// Token bytes inside the flow itself; most flows need no node.
 pub(super) const INLINE: usize = 4;
 
@@ -23,11 +25,13 @@ pub(super) struct Chain {
     last: u16,
     /// Bytes used in the last node, or inline.
     fill: u8,
+    /// Nodes taken, up to 255.
+    nodes: u8,
 }
 
 impl Chain {
     pub(super) const fn after(page: u16) -> Self {
-        Self { inline: [0; INLINE], tail: Tail::after(page), head: NONE, last: NONE, fill: 0 }
+        Self { inline: [0; INLINE], tail: Tail::after(page), head: NONE, last: NONE, fill: 0, nodes: 0 }
     }
 }
 
@@ -57,14 +61,19 @@ impl Arena {
         match tail.step(page) {
             Step::Or(bits) => *self.last_byte(chain)? |= bits,
             Step::Push { bytes, len } => {
-                // One byte more whenever a node begins: in sum more than the length of the postings takes.
+                // The length of the postings takes a byte more from 128 bytes on: in the ninth node.
                 let place = if chain.last == NONE { INLINE } else { NODE_DATA };
                 let new = usize::from(chain.fill) + usize::from(len) > place;
-                let cost = u32::from(len) + u32::from(new);
+                let cost = u32::from(len) + u32::from(new && usize::from(chain.nodes) == NODES_BELOW_128);
                 if cost > spare || (new && self.nodes.len() == self.capacity) {
                     return None;
                 }
-                bytes[..len.into()].iter().for_each(|byte| self.push(chain, *byte));
+                if new || len > 1 {
+                    bytes[..len.into()].iter().for_each(|byte| self.push(chain, *byte));
+                } else {
+                    chain.fill += 1;
+                    *self.last_byte(chain)? = bytes[0];
+                }
                 chain.tail = tail;
                 return Some(cost);
             }
@@ -91,7 +100,7 @@ impl Arena {
                 Some(node) => node.next = new,
                 None => chain.head = new,
             }
-            (chain.last, chain.fill) = (new, 0);
+            (chain.last, chain.fill, chain.nodes) = (new, 0, chain.nodes.saturating_add(1));
         }
         match self.nodes.get_mut(usize::from(chain.last)) {
             Some(node) => node.data[usize::from(chain.fill)] = byte,

@@ -1,6 +1,6 @@
 //! The tables behind an index, filled packet by packet.
 
-use hindcap_wire::flow::FlowKey;
+use hindcap_wire::flow::{FlowKey, proto};
 use hindcap_wire::index::keys::{host_key, overflow_flow_key_of, pair_key};
 use hindcap_wire::index::limits::QUARTERS;
 use hindcap_wire::index::overflow;
@@ -11,19 +11,23 @@ use hindcap_wire::packet::{Dissection, FlowLayer, Interface, Packet};
 use super::arena::{Arena, Chain};
 use super::hosts::Hosts;
 use super::macs::Macs;
-use super::table::{Flow, Place, Table, bit};
+use super::table::{Flow, Place, Table, Words, bit, v4};
 
 /// From here on a record may take [`FlowParts::GROWN_BYTES`] more: bits of its time span, packets and bytes.
 const GROWN_BITS: (u32, u32, u32) = (35, 7, 14);
 /// From here on a record may take [`FlowParts::WIDE_BYTES`] more.
 const WIDE_BITS: (u32, u32, u32) = (41, 14, 21);
 
+/// No flow: no packet has IP version 0.
+const NOTHING: (Words, u16) = (Words { lo: 0, hi: 0 }, 0);
+
 /// What one packet says, beside its layers.
 #[derive(Clone, Copy)]
 struct Seen {
     at: u64,
     bytes: u32,
-    stacked: bool,
+    /// [`bit::STACKED`] or 0.
+    stacked_bit: u8,
 }
 
 /// Builds the index of one segment after another. All memory is taken in [`Builder::new`], see [`Builder::bytes`].
@@ -48,8 +52,8 @@ pub struct Builder {
     pub(super) overflow_packets: u64,
     pub(super) overflow_flows: u64,
     pub(super) hosts_complete: bool,
-    /// Flow seen last and its record.
-    last: Option<(FlowKey, u16)>,
+    /// IPv4 flow seen last and its record.
+    last: (Words, u16),
     pub(super) page: u16,
     quarter: usize,
     mac_part: u32,
@@ -87,7 +91,7 @@ impl Builder {
             overflow_packets: 0,
             overflow_flows: 0,
             hosts_complete: true,
-            last: None,
+            last: NOTHING,
             page: 0,
             quarter: 0,
             mac_part: 0,
@@ -138,7 +142,7 @@ impl Builder {
         (self.overflowed, self.hosts_complete) = ([false; QUARTERS], true);
         (self.packets, self.unclassified_packets, self.lost_events) = (0, 0, 0);
         (self.overflow_packets, self.overflow_flows) = (0, 0);
-        (self.last, self.page, self.quarter, self.mac_part) = (None, 0, 0, 0);
+        (self.last, self.page, self.quarter, self.mac_part) = (NOTHING, 0, 0, 0);
         (self.used, self.named, self.host_spare) = (0, [0; 2], self.host_reserve());
         self.set_limit();
     }
@@ -156,12 +160,10 @@ impl Builder {
         if let Some(pair) = found.macs {
             self.macs.observe(pair, self.mac_part);
         }
-        let seen = Seen { at: packet.timestamp.0, bytes: packet.orig_len, stacked: found.vlans.len() > 1 };
+        let stacked_bit = if found.vlans.len() > 1 { bit::STACKED } else { 0 };
+        let seen = Seen { at: packet.timestamp.0, bytes: packet.orig_len, stacked_bit };
         match found.layers.as_slice() {
-            [layer] => {
-                let (key, forward) = FlowKey::of(&layer.tuple, layer.vlan);
-                self.flow(&key, forward, layer.tcp_flags, seen);
-            }
+            [layer] => self.layer(layer, seen),
             [] => {
                 self.unclassified_packets += 1;
                 self.unclassified.insert(page);
@@ -174,9 +176,9 @@ impl Builder {
     fn stack(&mut self, layers: &[FlowLayer], seen: Seen) {
         let mut keys = heapless::Vec::<FlowKey, FLOW_LAYERS_MAX>::new();
         for layer in layers {
-            let (key, forward) = FlowKey::of(&layer.tuple, layer.vlan);
+            let (key, _) = FlowKey::of(&layer.tuple, layer.vlan);
             if !keys.contains(&key) && keys.push(key).is_ok() {
-                self.flow(&key, forward, layer.tcp_flags, seen);
+                self.layer(layer, seen);
             }
         }
     }
@@ -217,17 +219,46 @@ impl Builder {
     }
 
     #[inline]
-    fn flow(&mut self, key: &FlowKey, forward: bool, tcp_flags: u8, seen: Seen) {
-        let number = match self.last {
-            Some((last, number)) if last == *key => number,
-            _ => match self.find(key) {
-                Place::Found(number) => {
-                    self.last = Some((*key, number));
-                    number
-                }
-                Place::Free { slot, tag } => return self.new_flow(key, slot, tag, forward, tcp_flags, seen),
-            },
+    fn layer(&mut self, layer: &FlowLayer, seen: Seen) {
+        let tuple = &layer.tuple;
+        if tuple.version == 6 || tuple.proto == proto::ICMP {
+            return self.layer_by_key(layer, seen);
+        }
+        let (words, forward) = Words::v4(tuple, layer.vlan);
+        let place = match self.last {
+            (last, number) if last == words => Place::Found(number),
+            _ => self.table.find_v4(words),
         };
+        match place {
+            Place::Found(number) => {
+                self.last = (words, number);
+                self.known(number, layer.tcp_flags, seen);
+            }
+            free @ Place::Free { .. } => {
+                let (key, _) = FlowKey::of(tuple, layer.vlan);
+                self.new_flow(&key, free, forward, layer.tcp_flags, seen);
+            }
+        }
+    }
+
+    /// IPv6, and ICMP, whose "ports" depend on the type.
+    fn layer_by_key(&mut self, layer: &FlowLayer, seen: Seen) {
+        let (key, forward) = FlowKey::of(&layer.tuple, layer.vlan);
+        let hosts = &self.hosts_v6;
+        let place = if key.version == 6 {
+            self.table.find_v6(&key, |a, b| hosts.is(a, &key.a) && hosts.is(b, &key.b))
+        } else {
+            self.table.find_v4(Words::of(&key, 0, 0))
+        };
+        match place {
+            Place::Found(number) => self.known(number, layer.tcp_flags, seen),
+            free @ Place::Free { .. } => self.new_flow(&key, free, forward, layer.tcp_flags, seen),
+        }
+    }
+
+    /// A packet of a flow that has a record.
+    #[inline]
+    fn known(&mut self, number: u16, tcp_flags: u8, seen: Seen) {
         let flow = &mut self.table.flows[usize::from(number)];
         let span = seen.at.wrapping_sub(flow.first);
         flow.packets = flow.packets.saturating_add(1);
@@ -235,9 +266,7 @@ impl Builder {
         flow.tcp_flags |= tcp_flags;
         flow.last = flow.last.max(seen.at);
         flow.first = flow.first.min(seen.at);
-        if seen.stacked {
-            flow.bits |= bit::STACKED;
-        }
+        flow.bits |= seen.stacked_bit;
         if reaches(GROWN_BITS, span, flow) && flow.bits & bit::WIDE == 0 {
             self.used += grown(span, flow);
         }
@@ -259,53 +288,35 @@ impl Builder {
         }
     }
 
-    #[inline]
-    fn find(&self, key: &FlowKey) -> Place {
-        self.table.find(key, |flow| {
-            let same = (flow.a_port, flow.b_port, flow.vlan, flow.proto)
-                == (key.a_port, key.b_port, key.vlan, key.proto);
-            same && if flow.bits & bit::V6 == 0 {
-                key.version == 4
-                    && self.hosts_v4.is(flow.a, &v4(&key.a))
-                    && self.hosts_v4.is(flow.b, &v4(&key.b))
-            } else {
-                key.version == 6 && self.hosts_v6.is(flow.a, &key.a) && self.hosts_v6.is(flow.b, &key.b)
-            }
-        })
-    }
-
-    fn new_flow(&mut self, key: &FlowKey, slot: usize, tag: u16, forward: bool, tcp_flags: u8, seen: Seen) {
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+    #[inline(never)]
+    fn new_flow(&mut self, key: &FlowKey, place: Place, forward: bool, tcp_flags: u8, seen: Seen) {
+        let Place::Free { slot, tag } = place else { return };
         let mut flow = Flow {
+            words: Words::of(key, 0, 0),
             first: seen.at,
             last: seen.at,
             bytes: seen.bytes.into(),
             packets: 1,
-            a: 0,
-            b: 0,
-            a_port: key.a_port,
-            b_port: key.b_port,
-            vlan: key.vlan,
             first_page: self.page,
             last_page: self.page,
             chain: Chain::after(self.page),
-            proto: key.proto,
             tcp_flags,
-            bits: flag(key.version == 6, bit::V6)
-                | flag(forward, bit::A_FIRST)
-                | flag(seen.stacked, bit::STACKED),
+            bits: if forward { bit::A_FIRST } else { 0 } | seen.stacked_bit,
         };
         let before = self.table.flows.last().map_or((0, 0), |last| (last.first, last.first_page));
-        let mut size = flow.parts().bytes_when_new(before);
+        let mut size = flow.parts(0, 0).bytes_when_new(before);
         if reaches(GROWN_BITS, 0, &flow) {
             size += grown(0, &mut flow);
         }
         let spare = self.spare_for_flows();
         let ends = if self.table.is_full() { None } else { self.ends(key, spare.saturating_sub(size)) };
         let Some(((a, b), host_bytes)) = ends else { return self.overflow(key) };
-        (flow.a, flow.b) = (a, b);
+        flow.words = Words::of(key, a, b);
         self.used += size + host_bytes;
-        self.last = Some((*key, self.table.add(slot, tag, flow)));
+        let number = self.table.add(slot, tag, flow);
+        if key.version == 4 {
+            self.last = (flow.words, number);
+        }
     }
 
     /// Numbers of the two hosts of a new record and the bytes that naming them takes. `None`, and nothing changed, when
@@ -331,9 +342,13 @@ impl Builder {
         Some(((a, b), bytes))
     }
 
-    fn host(&self, addr: &[u8; 16], version: u8) -> Result<u16, Option<usize>> {
+    pub(super) fn host(&self, addr: &[u8; 16], version: u8) -> Result<u16, Option<usize>> {
         let hash = self.table.host_hash(addr);
-        if version == 6 { self.hosts_v6.find(addr, hash) } else { self.hosts_v4.find(&v4(addr), hash) }
+        if version == 6 {
+            self.hosts_v6.find(addr, hash)
+        } else {
+            self.hosts_v4.find(&v4(addr).to_be_bytes(), hash)
+        }
     }
 
     fn host_room(&self, version: usize) -> usize {
@@ -344,7 +359,7 @@ impl Builder {
         match self.host(addr, version) {
             Ok(number) => Some(number),
             Err(Some(slot)) if version == 6 => Some(self.hosts_v6.add(slot, addr)),
-            Err(Some(slot)) => Some(self.hosts_v4.add(slot, &v4(addr))),
+            Err(Some(slot)) => Some(self.hosts_v4.add(slot, &v4(addr).to_be_bytes())),
             Err(None) => None,
         }
     }
@@ -448,10 +463,4 @@ fn grown(span: u64, flow: &mut Flow) -> u32 {
         }
     }
     bytes
-}
-
-/// The address behind the mapped form.
-#[inline]
-const fn v4(addr: &[u8; 16]) -> [u8; 4] {
-    [addr[12], addr[13], addr[14], addr[15]]
 }

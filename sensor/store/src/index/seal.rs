@@ -4,10 +4,10 @@ use hindcap_wire::community_id::CommunityId;
 use hindcap_wire::flow::{FlowKey, proto};
 use hindcap_wire::index::keys::{host_key, pair_key};
 use hindcap_wire::index::limits::{MAC_BYTES, QUARTERS};
-use hindcap_wire::index::{Encoder, FilterClasses, PageEntry, Tables, filter};
+use hindcap_wire::index::{Encoder, FilterClasses, FlowParts, PageEntry, Tables, filter};
 
 use super::builder::Builder;
-use super::table::{Flow, bit};
+use super::table::Flow;
 
 impl Builder {
     /// Bytes of the encoded index, at most, as far as it is filled now. Never above `limits().index_bytes`.
@@ -53,7 +53,8 @@ impl Builder {
         });
         encoder.hosts(self.hosts_v4.iter(), self.hosts_v6.iter());
         for flow in &self.table.flows {
-            encoder.flow(&flow.parts(), self.arena.tokens(&flow.chain));
+            let (a, b) = self.host_numbers(flow);
+            encoder.flow(&flow.parts(a, b), self.arena.tokens(&flow.chain));
         }
         let bytes = self.limits.overflow_bytes as usize;
         let filters: [&[u8]; QUARTERS] = std::array::from_fn(|quarter| {
@@ -91,8 +92,8 @@ impl Builder {
         }
         // Fragments without ports may belong to any flow of their hosts.
         let portless = |flow: &Flow| {
-            matches!(flow.proto, proto::TCP | proto::UDP | proto::SCTP)
-                && (flow.a_port, flow.b_port) == (0, 0)
+            let FlowParts { proto, a_port, b_port, .. } = flow.parts(0, 0);
+            matches!(proto, proto::TCP | proto::UDP | proto::SCTP) && (a_port, b_port) == (0, 0)
         };
         let flows = if self.table.flows.iter().any(portless) { 0 } else { FilterClasses::FLOWS };
         FilterClasses::HOSTS | FilterClasses::PAIRS | flows
@@ -114,23 +115,24 @@ impl Builder {
         keys
     }
 
-    fn key_of(&self, flow: &Flow) -> FlowKey {
-        let host = |number: u16| {
-            if flow.bits & bit::V6 == 0 {
-                self.hosts_v4.addr(number).map(|addr| mapped(*addr))
-            } else {
-                self.hosts_v6.addr(number).copied()
-            }
-        };
-        FlowKey {
-            a: host(flow.a).unwrap_or_default(),
-            b: host(flow.b).unwrap_or_default(),
-            a_port: flow.a_port,
-            b_port: flow.b_port,
-            vlan: flow.vlan,
-            proto: flow.proto,
-            version: if flow.bits & bit::V6 == 0 { 4 } else { 6 },
+    /// Numbers of the flow's hosts in the table of their version.
+    fn host_numbers(&self, flow: &Flow) -> (u16, u16) {
+        let (a, b) = flow.words.ends();
+        if flow.words.version() == 6 {
+            return (a as u16, b as u16);
         }
+        let number = |addr: u32| self.host(&mapped(addr.to_be_bytes()), 4).unwrap_or_default();
+        (number(a), number(b))
+    }
+
+    fn key_of(&self, flow: &Flow) -> FlowKey {
+        let (a, b) = flow.words.ends();
+        let host = |end: u32| match flow.words.version() {
+            6 => self.hosts_v6.addr(end as u16).copied().unwrap_or_default(),
+            _ => mapped(end.to_be_bytes()),
+        };
+        let FlowParts { a_port, b_port, vlan, proto, version, .. } = flow.parts(0, 0);
+        FlowKey { a: host(a), b: host(b), a_port, b_port, vlan, proto, version }
     }
 }
 

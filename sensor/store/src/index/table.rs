@@ -1,6 +1,6 @@
 //! The flow table: records in the order of arrival, found through open addressing by a seeded hash.
 
-use hindcap_wire::flow::FlowKey;
+use hindcap_wire::flow::{FiveTuple, FlowKey};
 use hindcap_wire::index::FlowParts;
 use hindcap_wire::index::keys::{fold, halves};
 
@@ -11,7 +11,6 @@ const EMPTY: u32 = u32::MAX;
 
 /// Bits of [`Flow::bits`].
 pub(super) mod bit {
-    pub(crate) const V6: u8 = 1;
     pub(crate) const A_FIRST: u8 = 2;
     pub(crate) const STACKED: u8 = 4;
     pub(crate) const OPEN_END: u8 = 8;
@@ -21,22 +20,76 @@ pub(super) mod bit {
     pub(crate) const WIDE: u8 = 32;
 }
 
+/// Identity of a flow in two words: `lo` has end *a* of its [`FlowKey`] and the VLAN, `hi` end *b*, protocol and version.
+///
+/// | bits | `lo` | `hi` |
+/// |---|---|---|
+/// | 0..16 | port of *a* | port of *b* |
+/// | 16..48 | IPv4: address; IPv6: number of the host | the same |
+/// | 48..64 | VLAN | protocol, then version |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    pub lo: u64,
+    pub hi: u64,
+}
+
+/// The address behind the mapped form.
+#[inline]
+pub(super) const fn v4(addr: &[u8; 16]) -> u32 {
+    u32::from_be_bytes([addr[12], addr[13], addr[14], addr[15]])
+}
+
+impl Words {
+    /// The ends need not be in order; whether they are.
+    #[inline]
+    pub(super) const fn v4(tuple: &FiveTuple, vlan: Option<u16>) -> (Self, bool) {
+        let src = (v4(&tuple.src) as u64) << 16 | tuple.src_port as u64;
+        let dst = (v4(&tuple.dst) as u64) << 16 | tuple.dst_port as u64;
+        let forward = src <= dst;
+        let (a, b) = if forward { (src, dst) } else { (dst, src) };
+        let vlan = match vlan {
+            Some(vlan) => vlan,
+            None => FlowKey::NO_VLAN,
+        };
+        (Self { lo: a | (vlan as u64) << 48, hi: b | (tuple.proto as u64) << 48 | 4 << 56 }, forward)
+    }
+
+    /// The words of `key`, whose ends are, for IPv6, these hosts by number.
+    pub(super) const fn of(key: &FlowKey, a: u16, b: u16) -> Self {
+        let (a, b) = if key.version == 6 { (a as u32, b as u32) } else { (v4(&key.a), v4(&key.b)) };
+        let (lo, hi) = ((a as u64) << 16 | key.a_port as u64, (b as u64) << 16 | key.b_port as u64);
+        Self {
+            lo: lo | (key.vlan as u64) << 48,
+            hi: hi | (key.proto as u64) << 48 | (key.version as u64) << 56,
+        }
+    }
+
+    pub(super) const fn version(self) -> u8 {
+        (self.hi >> 56) as u8
+    }
+
+    /// Address or number of end *a* and of end *b*.
+    pub(super) const fn ends(self) -> (u32, u32) {
+        ((self.lo >> 16) as u32, (self.hi >> 16) as u32)
+    }
+
+    /// Everything but the ends of two IPv6 flows.
+    const fn without_hosts(self) -> (u64, u64) {
+        (self.lo & !0xffff_ffff_0000, self.hi & !0xffff_ffff_0000)
+    }
+}
+
 /// One flow: a cache line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
+    pub words: Words,
     pub first: u64,
     pub last: u64,
     pub bytes: u64,
     pub packets: u32,
-    pub a: u16,
-    pub b: u16,
-    pub a_port: u16,
-    pub b_port: u16,
-    pub vlan: u16,
     pub first_page: u16,
     pub last_page: u16,
     pub chain: Chain,
-    pub proto: u8,
     pub tcp_flags: u8,
     pub bits: u8,
 }
@@ -44,16 +97,17 @@ pub(super) struct Flow {
 const _: () = assert!(size_of::<Flow>() == 64);
 
 impl Flow {
-    /// In the form that is encoded.
-    pub(super) fn parts(&self) -> FlowParts {
+    /// In the form that is encoded; `a` and `b` are numbers in the host table.
+    pub(super) const fn parts(&self, a: u16, b: u16) -> FlowParts {
+        let Words { lo, hi } = self.words;
         FlowParts {
-            version: if self.bits & bit::V6 == 0 { 4 } else { 6 },
-            a: self.a,
-            b: self.b,
-            a_port: self.a_port,
-            b_port: self.b_port,
-            vlan: self.vlan,
-            proto: self.proto,
+            version: self.words.version(),
+            a,
+            b,
+            a_port: lo as u16,
+            b_port: hi as u16,
+            vlan: (lo >> 48) as u16,
+            proto: (hi >> 48) as u8,
             tcp_flags: self.tcp_flags,
             a_sent_first: self.bits & bit::A_FIRST != 0,
             stacked_vlans: self.bits & bit::STACKED != 0,
@@ -107,15 +161,6 @@ impl Table {
         self.flows.len() == self.capacity
     }
 
-    #[inline]
-    fn hash(&self, key: &FlowKey) -> u64 {
-        let ((a0, a1), (b0, b1)) = (halves(&key.a), halves(&key.b));
-        let rest = u64::from(key.a_port) | u64::from(key.b_port) << 16 | u64::from(key.vlan) << 32;
-        let rest = rest | u64::from(key.proto) << 48 | u64::from(key.version) << 56;
-        let [s0, s1, s2, s3] = self.seed;
-        fold(fold(a0 ^ s0, b0 ^ s1) ^ fold(a1 ^ s2, b1 ^ s3), rest ^ s0.rotate_left(32))
-    }
-
     /// A hash of an address under the same seed, for the host tables.
     #[inline]
     pub(super) fn host_hash(&self, addr: &[u8; 16]) -> u64 {
@@ -123,10 +168,28 @@ impl Table {
         fold(low ^ self.seed[1], high ^ self.seed[2])
     }
 
-    /// Finds the record that `is` accepts among those with the hash of `key`.
+    /// Finds the record of an IPv4 flow.
     #[inline]
-    pub(super) fn find(&self, key: &FlowKey, is: impl Fn(&Flow) -> bool) -> Place {
-        let hash = self.hash(key);
+    pub(super) fn find_v4(&self, words: Words) -> Place {
+        let hash = fold(words.lo ^ self.seed[0], words.hi ^ self.seed[1]);
+        self.find(hash, |flow| flow.words == words)
+    }
+
+    /// Finds the record of an IPv6 flow; `are` tells whether two numbers are its hosts.
+    #[inline]
+    pub(super) fn find_v6(&self, key: &FlowKey, are: impl Fn(u16, u16) -> bool) -> Place {
+        let words = Words::of(key, 0, 0);
+        let ((a0, a1), (b0, b1)) = (halves(&key.a), halves(&key.b));
+        let [s0, s1, s2, s3] = self.seed;
+        let hosts = fold(a0 ^ s0, b0 ^ s1) ^ fold(a1 ^ s2, b1 ^ s3);
+        self.find(fold(hosts ^ words.lo, words.hi ^ s1), |flow| {
+            let (a, b) = flow.words.ends();
+            flow.words.without_hosts() == words.without_hosts() && are(a as u16, b as u16)
+        })
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, is: impl Fn(&Flow) -> bool) -> Place {
         let (slots, tag) = (self.slots.len(), hash as u16);
         let mut slot = (((hash >> 32) * slots as u64) >> 32) as usize;
         loop {
