@@ -13,8 +13,12 @@ use crate::volume::{Area, VolumeRead};
 
 const PAGE: usize = PAGE_BYTES as usize;
 const CHUNK_PAGES: u32 = CHUNK_BYTES / PAGE_BYTES;
-/// Unwanted pages that are read through: 128 KiB take about as long as a new read on a card.
-const GAP_PAGES_MAX: u32 = 8;
+/// Unwanted pages that are read through rather than skipped. A card would gain from up to 128 KiB (as long as a new
+/// read takes); a disk with a command queue, which is told ahead what comes, loses by every page.
+const GAP_PAGES_MAX: u32 = 2;
+/// Windows announced to the volume before they are read: keeps a disk with a command queue busy, and bounds the page
+/// cache that an answer takes (at most so many MiB).
+const WINDOWS_AHEAD: usize = 16;
 
 /// What became of a page of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +55,24 @@ impl<V: VolumeRead> Pages<'_, V> {
     ) -> Result<(), ReadError> {
         let mut wanted = pages.clone();
         wanted.truncate(self.doc.pages());
-        for window in windows(&wanted) {
-            if self.window(window, &wanted, served, visit)?.is_break() {
+        let windows = windows(&wanted);
+        for (at, window) in windows.iter().enumerate() {
+            // The first announces a whole group, each of the others one more.
+            let group = if at == 0 { 1..WINDOWS_AHEAD } else { at + WINDOWS_AHEAD - 1..at + WINDOWS_AHEAD };
+            for ahead in windows.iter().skip(group.start).take(group.len()) {
+                self.announce(ahead);
+            }
+            if self.window(window.clone(), &wanted, served, visit)?.is_break() {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn announce(&self, window: &Range<u32>) {
+        let bytes = window.len() * PAGE + PAGE;
+        let offset = u64::from(window.start) * u64::from(PAGE_BYTES);
+        self.volume.will_read(Area::Segment(self.segment), offset, bytes);
     }
 
     fn window(

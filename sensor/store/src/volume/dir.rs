@@ -7,11 +7,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 
 use super::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite, aligned};
 
@@ -93,24 +94,30 @@ impl VolumeRead for DirReader {
     fn read(&self, area: Area, offset: u64, buf: &mut [u8]) -> Result<(), VolumeError> {
         check(self.geometry, area, offset, buf.len())?;
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        read_cached(&self.path, &mut open, area, offset, buf)
+        let path = area_path(&self.path, area);
+        let file = turn_to(&mut open, area, &path)?;
+        file.read_exact_at(buf, offset).map_err(io_error("read", &path))
+    }
+
+    fn will_read(&self, area: Area, offset: u64, bytes: usize) {
+        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Ok(file) = turn_to(&mut open, area, &area_path(&self.path, area)) {
+            let _ = rustix::fs::fadvise(file, offset, NonZeroU64::new(bytes as u64), Advice::WillNeed);
+        }
     }
 }
 
-fn read_cached(
-    store: &Path,
-    open: &mut Option<(Area, File)>,
-    area: Area,
-    offset: u64,
-    buf: &mut [u8],
-) -> Result<(), VolumeError> {
-    let path = area_path(store, area);
+/// The file of `area`, opened if it is not the one that is open.
+fn turn_to<'a>(open: &'a mut Option<(Area, File)>, area: Area, path: &Path) -> Result<&'a File, VolumeError> {
     if !matches!(open, Some((at, _)) if *at == area) {
-        *open = Some((area, File::open(&path).map_err(io_error("open", &path))?));
+        *open = None;
     }
     match open {
-        Some((_, file)) => file.read_exact_at(buf, offset).map_err(io_error("read", &path)),
-        None => Ok(()),
+        Some((_, file)) => Ok(file),
+        None => {
+            let file = File::open(path).map_err(io_error("open", path))?;
+            Ok(&open.insert((area, file)).1)
+        }
     }
 }
 

@@ -86,6 +86,12 @@ pub trait VolumeRead {
     /// # Errors
     /// I/O failure, or a range outside the area.
     fn read(&self, area: Area, offset: u64, buf: &mut [u8]) -> Result<(), VolumeError>;
+
+    /// Says that these bytes will be read soon, so that the medium can be at work meanwhile. Only a hint: nothing is
+    /// returned and nothing can fail.
+    fn will_read(&self, area: Area, offset: u64, bytes: usize) {
+        let _ = (area, offset, bytes);
+    }
 }
 
 /// Writing side of a volume: exactly one exists at a time.
