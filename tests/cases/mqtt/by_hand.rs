@@ -138,8 +138,8 @@ fn what_makes_no_sense_is_rejected_with_a_reason() {
     // More than the sensor takes at all: the broker keeps it, and the connection lives on.
     broker.publish(REQUEST, JSON, &vec![b' '; 1_000_000]);
     broker.publish(ACK, JSON, b"garbage");
-    broker.publish(REQUEST, JSON, &envelope(id(30), "branch-12", 60, "{colours:{}}"));
     let count = replies.lines().len();
+    broker.publish(REQUEST, JSON, &envelope(id(30), "branch-12", 60, "{colours:{}}"));
     until("an answer still", || replies.lines().len() > count);
     assert_eq!(sensor.fake.begun.load(Ordering::SeqCst), 0);
 }
