@@ -11,7 +11,10 @@ use std::process::{Command, Stdio};
 use hindcap_wire::community_id::CommunityId;
 use hindcap_wire::flow::{FlowKey, proto};
 use hindcap_wire::limits::FLOW_LAYERS_MAX;
-use hindcap_wire::packet::{Dissection, FlowLayer, Interface, LinkType, Outcome, Packet, dissect};
+use hindcap_wire::packet::plain::Plain;
+use hindcap_wire::packet::{
+    Dissection, FlowLayer, Interface, LinkType, Outcome, Packet, dissect, dissect_generally,
+};
 use hindcap_wire::savefile::{Decoder, Encoder, Event, Format};
 use hindcap_wire::time::Timestamp;
 
@@ -66,6 +69,40 @@ fn read_savefile(path: &Path, samples: &mut Vec<Sample>) {
         }
         at += used;
     }
+}
+
+/// The short way for plain packets says what the walk says, for every real packet and for changed ones.
+#[test]
+fn plain_packets_are_told_as_the_walk_tells_them() {
+    let Some(samples) = corpus() else { return println!("skipped: no corpus") };
+    let (mut plain, mut changed_plain, mut state) = (0, 0, 0x5eed_u64);
+    let mut number = |end: usize| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 33) as usize % end
+    };
+    for sample in samples.iter().filter(|sample| sample.bytes.len() > 14) {
+        let orig_len = sample.orig_len;
+        plain += u64::from(told_alike(sample, &sample.bytes, orig_len));
+        for _ in 0..16 {
+            let headers = sample.bytes.len().min(80);
+            let mut bytes = sample.bytes[..headers.max(number(sample.bytes.len() + 1))].to_vec();
+            let at = number(headers);
+            bytes[at] = if number(2) == 0 { number(256) as u8 } else { bytes[at] ^ 1 << number(8) };
+            let orig_len = if number(2) == 0 { orig_len } else { bytes.len() as u32 };
+            changed_plain += u64::from(told_alike(sample, &bytes, orig_len));
+        }
+    }
+    println!("{plain} of {} packets are plain, {changed_plain} changed ones", samples.len());
+    assert!(plain > 0 && changed_plain > plain);
+}
+
+fn told_alike(sample: &Sample, bytes: &[u8], orig_len: u32) -> bool {
+    let Some(plain) = Plain::read(sample.link_type, bytes, orig_len) else { return false };
+    let (mut short, mut walked) = (Dissection::new(), Dissection::new());
+    plain.dissection(&mut short);
+    dissect_generally(sample.link_type, bytes, orig_len, &mut walked);
+    assert_eq!(short, walked, "{} packet {}", sample.file, sample.number);
+    true
 }
 
 /// The addresses and protocols that a cut packet shows must be those of the whole one, as far as they go.

@@ -25,6 +25,7 @@ mod ipv6;
 mod llc;
 mod loopback;
 mod mpls;
+pub mod plain;
 mod ppp;
 mod pppoe;
 mod radiotap;
@@ -47,6 +48,7 @@ use crate::flow::FiveTuple;
 use crate::limits::{FLOW_LAYERS_MAX, VLAN_TAGS_MAX};
 use crate::net::MacAddr;
 use crate::time::Timestamp;
+use plain::Plain;
 
 /// A LINKTYPE_ value (tcpdump.org/linktypes.html).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -193,7 +195,17 @@ impl Dissection {
 /// Dissects one packet into `out`, whatever `out` held before.
 ///
 /// `bytes` are the captured bytes, `orig_len` the length on the wire. Neither allocates nor panics.
+#[inline]
 pub fn dissect(link_type: LinkType, bytes: &[u8], orig_len: u32, out: &mut Dissection) {
+    match Plain::read(link_type, bytes, orig_len) {
+        Some(plain) => plain.dissection(out),
+        None => dissect_generally(link_type, bytes, orig_len, out),
+    }
+}
+
+/// As [`dissect`], without its shorter way for plain packets.
+#[inline(never)]
+pub fn dissect_generally(link_type: LinkType, bytes: &[u8], orig_len: u32, out: &mut Dissection) {
     out.clear();
     walk::run(link_type, bytes, orig_len, out);
 }

@@ -8,6 +8,7 @@ mod fragments;
 mod hostile;
 mod ip;
 mod link;
+mod plain;
 mod tunnels;
 
 /// Addresses and EtherType position of a frame from 02:..:01 to 02:..:02.
