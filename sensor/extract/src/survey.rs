@@ -70,10 +70,14 @@ impl Survey {
         }
         self.coarse += 1;
         let live = segment.clock != ClockState::Unknown;
-        let start =
-            self.committed.filter(|committed| live && *committed < segment.first).unwrap_or(segment.first);
-        self.stretches.push(Stretch { range: through(start, segment.last), live });
-        self.clock_state(through(segment.first, segment.last), segment.clock);
+        let range = through(segment.first, segment.last);
+        if live {
+            let start = self.committed.map_or(range.start, |committed| committed.min(range.start));
+            self.stretches.push(Stretch { range: TimeRange::new(start, range.end), live });
+        } else {
+            self.imported(range);
+        }
+        self.clock_state(range, segment.clock);
         self.committed = live.then_some(segment.last);
         self.stopped = None;
     }
@@ -108,7 +112,7 @@ impl Survey {
     fn batch(&mut self, batch: &BatchEntry, starts: &[Timestamp]) {
         let state = ClockState::from_code(batch.clock.into()).unwrap_or_default();
         if state == ClockState::Unknown {
-            self.imported(batch);
+            self.imported_batch(batch);
             return;
         }
         let restarted = starts.iter().rev().find(|start| {
@@ -126,26 +130,29 @@ impl Survey {
         self.committed = Some(batch.committed);
     }
 
-    fn imported(&mut self, batch: &BatchEntry) {
+    fn imported_batch(&mut self, batch: &BatchEntry) {
         self.committed = None;
         if batch.packets == 0 {
             return;
         }
-        let mut range = through(batch.first, batch.last);
-        if let Some(before) = self.stretches.last_mut().filter(|before| !before.live) {
-            let near = before.range.end.plus_nanos(IMPORT_SILENCE_NANOS) >= range.start;
-            if near && before.range.start <= range.start {
-                before.range.end = before.range.end.max(range.end);
-                range = before.range;
-            } else {
-                self.stretches.push(Stretch { range, live: false });
-            }
-        } else {
-            self.stretches.push(Stretch { range, live: false });
-        }
+        let range = through(batch.first, batch.last);
+        self.imported(range);
         self.clock_state(range, ClockState::Unknown);
         if self.window.touches(batch.first, batch.last) {
             self.drops = self.drops.plus(&batch.drops);
+        }
+    }
+
+    /// Takes times that savefiles cover; what follows closely goes on with the stretch before.
+    fn imported(&mut self, range: TimeRange) {
+        match self.stretches.last_mut().filter(|before| !before.live) {
+            Some(before)
+                if before.range.start <= range.start
+                    && range.start <= before.range.end.plus_nanos(IMPORT_SILENCE_NANOS) =>
+            {
+                before.range.end = before.range.end.max(range.end);
+            }
+            _ => self.stretches.push(Stretch { range, live: false }),
         }
     }
 
@@ -312,4 +319,43 @@ fn shortened<T>(mut list: Vec<T>, what: &str, notes: &mut Vec<String>) -> Vec<T>
         list.truncate(LIST_MAX);
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn imported(number: u32, first: u64, last: u64) -> SegmentInfo {
+        SegmentInfo {
+            number,
+            generation: u64::from(number) + 1,
+            state: SegmentState::Sealed,
+            first: Timestamp(first),
+            last: Timestamp(last),
+            packets: 1,
+            bytes: 60,
+            data_bytes: 0,
+            drops: DropCounts::default(),
+            drops_total: 0,
+            created: Timestamp(0),
+            clock: ClockState::Unknown,
+        }
+    }
+
+    #[test]
+    fn segments_of_one_import_are_one_recorded_interval() {
+        let far = 10 + 2 * IMPORT_SILENCE_NANOS;
+        let segments = [imported(0, 0, 10), imported(1, 12, 20), imported(2, far, far + 9)];
+        let mut survey = Survey::new(TimeRange::ALL, &segments);
+        for segment in &segments {
+            survey.add_coarse(segment);
+        }
+        let mut answer = Answer::default();
+        survey.tell(&mut answer);
+        let expected = [
+            TimeRange::new(Timestamp(0), Timestamp(21)),
+            TimeRange::new(Timestamp(far), Timestamp(far + 10)),
+        ];
+        assert_eq!(answer.coverage, expected);
+    }
 }
