@@ -34,10 +34,6 @@ pub(crate) const COUNTED_FLOWS_MAX: usize = 32_768;
 /// Savefiles of one import that lie this close together count as one stretch of recorded time.
 pub(crate) const IMPORT_SILENCE_NANOS: u64 = 60 * NANOS_PER_SEC;
 
-/// Segments whose index is read only to tell gaps and drops exactly; with more, those without known drops count as
-/// recorded from their first to their last packet.
-pub(crate) const SURVEY_INDEXES_MAX: usize = 8;
-
 /// Silence after which a session of `proto` is over, nanoseconds: what address translators must wait at least
 /// (RFC 5382 REQ-5 for TCP, RFC 4787 REQ-5 for UDP, RFC 5508 REQ-2 for ICMP); others as UDP.
 #[must_use]

@@ -14,7 +14,7 @@ use hindcap_wire::time::{TimeRange, Timestamp};
 
 use crate::error::ExtractError;
 use crate::filter::Filter;
-use crate::limits::{COUNTED_FLOWS_MAX, SURVEY_INDEXES_MAX, idle_nanos};
+use crate::limits::{COUNTED_FLOWS_MAX, idle_nanos};
 use crate::select::Selector;
 use crate::stream::Script;
 use crate::survey::Survey;
@@ -66,9 +66,8 @@ pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan
         counts: Counts::default(),
     };
     let near = neighbourhood(query.time, &segments);
-    let exact = near.iter().filter(|near| **near).count() <= SURVEY_INDEXES_MAX;
     for (segment, near) in segments.iter().zip(near) {
-        plan.take(reader, segment, near, exact);
+        plan.take(reader, segment, near);
     }
     plan.script.sort();
     if let Some(expression) = &query.filter {
@@ -94,14 +93,31 @@ fn neighbourhood(window: TimeRange, segments: &[SegmentInfo]) -> Vec<bool> {
     segments.iter().map(near).collect()
 }
 
+/// Whether only the index of `segment` can tell what was recorded.
+fn tells(segment: &SegmentInfo) -> bool {
+    segment.drops_total > 0 || segment.eventful || segment.state != SegmentState::Sealed
+}
+
+/// What the segments tell about `window`, without looking for matches.
+pub(crate) fn survey<V: VolumeRead>(
+    reader: &mut Reader<V>,
+    window: TimeRange,
+    segments: &[SegmentInfo],
+) -> Survey {
+    let mut survey = Survey::new(window, segments);
+    for (segment, near) in segments.iter().zip(neighbourhood(window, segments)) {
+        let doc = if near && tells(segment) { reader.index(segment).ok() } else { None };
+        match doc {
+            Some(doc) => survey.add(segment, &doc),
+            None if near => survey.add_eventless(segment),
+            None => survey.skip(),
+        }
+    }
+    survey
+}
+
 impl Plan {
-    fn take<V: VolumeRead>(
-        &mut self,
-        reader: &mut Reader<V>,
-        segment: &SegmentInfo,
-        near: bool,
-        exact: bool,
-    ) {
+    fn take<V: VolumeRead>(&mut self, reader: &mut Reader<V>, segment: &SegmentInfo, near: bool) {
         let touches = segment.packets > 0 && self.selector.reads.touches(segment.first, segment.last);
         let within = segment.packets > 0 && self.query.time.touches(segment.first, segment.last);
         self.segments_searched += u32::from(within);
@@ -110,9 +126,8 @@ impl Plan {
             self.survey.skip();
             return;
         }
-        let telling = exact || segment.drops_total > 0 || segment.state != SegmentState::Sealed;
-        if !candidate && !telling {
-            self.survey.add_coarse(segment);
+        if !candidate && !tells(segment) {
+            self.survey.add_eventless(segment);
             return;
         }
         match reader.index(segment) {

@@ -119,7 +119,8 @@ pub fn search<V: VolumeRead>(
         search.take(reader, segment, what);
     }
     search.extend(reader, newest_first);
-    Ok(search.finish(query, &segments))
+    let survey = crate::plan::survey(reader, query.time, &segments);
+    Ok(search.finish(query, &segments, &survey))
 }
 
 /// Which records of a segment are taken.
@@ -250,13 +251,11 @@ impl Search {
         self.flood = Some((flows + doc.overflow().flows, range));
     }
 
-    fn finish(self, query: &Query, segments: &[SegmentInfo]) -> Sessions {
+    fn finish(self, query: &Query, segments: &[SegmentInfo], survey: &Survey) -> Sessions {
         let mut rows: Vec<&Row> = self.rows.values().flatten().collect();
         rows.sort_by_key(|row| (std::cmp::Reverse((row.last, row.first)), row.key));
         let more = self.dropped || rows.len() > self.limit;
         rows.truncate(self.limit);
-        let mut survey = Survey::new(query.time, segments);
-        segments.iter().for_each(|segment| survey.add_coarse(segment));
         let mut told = Answer::default();
         survey.tell(&mut told);
         let touched =

@@ -36,8 +36,6 @@ pub(crate) struct Survey {
     /// When the recorder stopped, if nothing was recorded since.
     stopped: Option<Timestamp>,
     pruned: bool,
-    /// Segments that were taken by their first and last packet only.
-    coarse: u32,
 }
 
 /// A range that covers `first` and `last`.
@@ -63,12 +61,11 @@ impl Survey {
         }
     }
 
-    /// Takes a segment whose index was not worth reading.
-    pub fn add_coarse(&mut self, segment: &SegmentInfo) {
+    /// Takes a segment of which the catalog says that nothing happened in it but packets.
+    pub fn add_eventless(&mut self, segment: &SegmentInfo) {
         if segment.packets == 0 {
             return;
         }
-        self.coarse += 1;
         let live = segment.clock != ClockState::Unknown;
         let range = through(segment.first, segment.last);
         if live {
@@ -236,12 +233,6 @@ impl Survey {
         }
         if let Some(newest) = self.newest.filter(|newest| self.ends_after(*newest)) {
             notes.push(format!("packets after {newest} are not flushed yet"));
-        }
-        if self.coarse > 0 {
-            notes.push(format!(
-                "gaps were not looked for in {} segments that cannot hold matches",
-                self.coarse
-            ));
         }
     }
 

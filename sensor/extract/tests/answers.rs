@@ -264,3 +264,29 @@ fn imports_cover_the_times_of_their_packets() {
     let between = answer(&lab, &within(100, 4_000));
     assert!(between.why_empty.is_some() && between.packets == 0, "{between}");
 }
+
+#[test]
+fn gaps_are_told_over_many_segments_without_reading_them() {
+    let mut lab = Lab::new(16, true, START);
+    let big = ethernet(&[], 0x0800, &ipv4(Host(7), Host(8), 17, None, &udp((9, 9), &[0; 60_000])), (1, 2));
+    for secs in 0..800 {
+        if secs == 400 {
+            lab.stop(START + secs * SEC);
+            lab.restart(START + (secs + 50) * SEC);
+        }
+        let secs = if secs < 400 { secs } else { secs + 50 };
+        lab.push(Shot::ethernet(START + secs * SEC, big.clone()));
+        lab.tick(START + secs * SEC + SEC / 2, DropCounts::default());
+    }
+    lab.stop(START + 900 * SEC);
+    let mut reader = lab.reader();
+    let eventful = reader.segments().iter().filter(|segment| segment.eventful).count();
+    assert!(reader.segments().len() > 10 && eventful < 5, "{eventful} of {}", reader.segments().len());
+    let none = answer(&lab, &host(1, within(100, 800)));
+    assert_eq!((none.why_empty, none.segments_read), (Some(WhyEmpty::NoSuchTraffic), 0), "{none}");
+    let down: Vec<_> = none.gaps.iter().map(|gap| (gap.cause, gap.range.end)).collect();
+    assert_eq!(down, [(GapCause::RecorderDown, at(450))], "{none}");
+    assert_eq!(none.coverage.len(), 2, "{none}");
+    let listed = hindcap_extract::search(&mut reader, &within(100, 800), 5).unwrap();
+    assert_eq!((listed.coverage, listed.rows.len()), (none.coverage, 1));
+}

@@ -18,8 +18,9 @@ const ALIGN: u64 = PAGE_BYTES as u64;
 pub const GROUP: usize = 16;
 /// Bytes of filters that wait, at most; more are written at once.
 pub const PENDING_BYTES_MAX: usize = 256 * 1024;
-/// In `flags`: bits 0..3 the filter's classes, bits 4..6 the clock state.
+/// In `flags`: bits 0..3 the filter's classes, bits 4..6 the clock state, bit 6 events.
 const CLOCK_SHIFT: u32 = 4;
+const EVENTFUL: u32 = 1 << 6;
 
 /// What the catalog says of a sealed segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Entry {
     pub classes: FilterClasses,
     /// Clock state of the last commit.
     pub clock: ClockState,
+    /// Whether something happened to the recorder: its index holds events.
+    pub eventful: bool,
     /// Bytes of the filter, 0 without.
     pub filter_bytes: u32,
     /// CRC-32 over the generation (8 bytes, little-endian) and the filter.
@@ -56,7 +59,8 @@ impl Entry {
         for (slot, number) in out.chunks_exact_mut(8).zip(numbers) {
             slot.copy_from_slice(&number);
         }
-        let flags = u32::from(self.classes.0 & 7) | u32::from(self.clock.code()) << CLOCK_SHIFT;
+        let eventful = if self.eventful { EVENTFUL } else { 0 };
+        let flags = u32::from(self.classes.0 & 7) | u32::from(self.clock.code()) << CLOCK_SHIFT | eventful;
         for (at, number) in [(48, flags), (52, self.filter_bytes), (56, self.filter_crc)] {
             out[at..at + 4].copy_from_slice(&number.to_le_bytes());
         }
@@ -83,6 +87,7 @@ impl Entry {
             drops: u64_at(40),
             classes: FilterClasses((flags & 7) as u8),
             clock: ClockState::from_code((flags >> CLOCK_SHIFT & 3) as u16)?,
+            eventful: flags & EVENTFUL != 0,
             filter_bytes: u32_at(52),
             filter_crc: u32_at(56),
         })
@@ -145,6 +150,8 @@ pub struct Sealed {
     pub drops: DropCounts,
     /// Clock state of the last commit.
     pub clock: ClockState,
+    /// Whether its index holds events.
+    pub eventful: bool,
     /// Kinds of key the filter is complete for.
     pub classes: FilterClasses,
     /// The encoded filter, empty without.
@@ -167,7 +174,18 @@ impl Pending {
 
     /// Takes note of a sealed segment.
     pub fn add(&mut self, sealed: Sealed) {
-        let Sealed { segment, generation, times, packets, bytes, drops, clock, mut classes, filter } = sealed;
+        let Sealed {
+            segment,
+            generation,
+            times,
+            packets,
+            bytes,
+            drops,
+            clock,
+            eventful,
+            mut classes,
+            filter,
+        } = sealed;
         if filter.is_empty() {
             classes = FilterClasses(0);
         }
@@ -180,6 +198,7 @@ impl Pending {
             drops: drops.total(),
             classes,
             clock,
+            eventful,
             filter_bytes: filter.len() as u32,
             filter_crc: filter_crc(generation, &filter),
         };

@@ -436,6 +436,12 @@ impl Builder {
         self.events.extend_from_slice(body);
     }
 
+    /// Whether any event was entered, or had no room.
+    #[must_use]
+    pub fn is_eventful(&self) -> bool {
+        !self.events.is_empty() || self.lost_events > 0
+    }
+
     /// Whether flows went without a record.
     #[must_use]
     pub const fn is_flooded(&self) -> bool {

@@ -37,6 +37,8 @@ pub struct SegmentInfo {
     pub drops: DropCounts,
     /// Sum of drops.
     pub drops_total: u64,
+    /// Whether its index may tell of events: starts, stops, gaps, clock steps. `false` is certain.
+    pub eventful: bool,
     /// When it was begun, wall clock.
     pub created: Timestamp,
     /// Clock state of its last commit.

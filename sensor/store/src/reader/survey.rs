@@ -169,6 +169,7 @@ fn info_of_entry(number: u32, header: &SegmentHeader, entry: &Entry) -> SegmentI
         data_bytes: 0,
         drops: DropCounts::default(),
         drops_total: entry.drops,
+        eventful: entry.eventful,
         created: header.created,
         clock: entry.clock,
     }
@@ -187,6 +188,7 @@ fn info_of_summary(number: u32, page: &SummaryPage) -> SegmentInfo {
         data_bytes: page.data_bytes,
         drops: summary.drops,
         drops_total: summary.drops.total(),
+        eventful: true,
         created: summary.created,
         clock: summary.clock,
     }
@@ -213,6 +215,7 @@ fn info_of_batches(
         data_bytes: 0,
         drops: DropCounts::default(),
         drops_total: 0,
+        eventful: true,
         created: header.created,
         clock: ClockState::Unknown,
     }))
@@ -231,6 +234,7 @@ fn info_of_commit(number: u32, header: &SegmentHeader, commit: &Commit) -> Segme
         // The batches tell; a reader that needs them opens the index.
         drops: DropCounts::default(),
         drops_total: 0,
+        eventful: true,
         created: header.created,
         clock: commit.clock,
     }

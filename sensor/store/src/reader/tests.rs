@@ -279,6 +279,7 @@ impl Writer {
             bytes: self.captured,
             drops: page.summary.drops,
             clock: ClockState::Synchronised,
+            eventful: self.indexer.builder().is_eventful(),
             classes,
             filter,
         });

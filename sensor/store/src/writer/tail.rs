@@ -46,6 +46,7 @@ pub(crate) struct Sealed {
     pub page: SummaryPage,
     filter: Vec<u8>,
     classes: FilterClasses,
+    eventful: bool,
 }
 
 /// Makes the tail of a segment in `buf`: a page for skips, the index block, the summary page.
@@ -57,7 +58,7 @@ pub(crate) fn seal(
 ) -> Sealed {
     let has_flows = flows.is_some();
     let header = &tables.header;
-    let Encoded { index, filter, classes } = encoded(tables, flows);
+    let Encoded { index, filter, classes, eventful } = encoded(tables, flows);
     let block_bytes = index_block_bytes(index.len() as u32);
     let index_offset = header.segment_bytes - PAGE_BYTES - block_bytes;
     let sha256 = tables.sha256();
@@ -86,7 +87,7 @@ pub(crate) fn seal(
         },
     };
     fill(buf, &page, &index, block_bytes as usize);
-    Sealed { page, filter, classes }
+    Sealed { page, filter, classes, eventful }
 }
 
 /// An index and what goes into the catalog with it.
@@ -94,6 +95,7 @@ pub(crate) struct Encoded {
     pub index: Vec<u8>,
     pub filter: Vec<u8>,
     classes: FilterClasses,
+    eventful: bool,
 }
 
 /// The index of a segment; `flows` has seen its packets, if there is one.
@@ -109,7 +111,7 @@ fn encode(tables: &SegmentTables, flows: &mut Indexer) -> Encoded {
     tables.enter(flows.builder_mut());
     let builder = flows.builder();
     let (classes, filter) = builder.filter();
-    Encoded { index: builder.encode(Vec::new()), filter, classes }
+    Encoded { index: builder.encode(Vec::new()), filter, classes, eventful: builder.is_eventful() }
 }
 
 /// The index of a segment whose packets nobody has seen: page table, batches and events. No filter, so every query looks
@@ -119,7 +121,13 @@ fn encode_without_flows(tables: &SegmentTables) -> Encoded {
     let mut blind = Indexer::new(IndexLimits::for_segment(tables.header.segment_bytes), 0);
     tables.interfaces.iter().for_each(|interface| blind.interface(interface));
     tables.enter(blind.builder_mut());
-    Encoded { index: blind.builder().encode(Vec::new()), filter: Vec::new(), classes: FilterClasses(0) }
+    let builder = blind.builder();
+    Encoded {
+        index: builder.encode(Vec::new()),
+        filter: Vec::new(),
+        classes: FilterClasses(0),
+        eventful: builder.is_eventful(),
+    }
 }
 
 /// Writes index block and summary page behind the first page of `buf`.
@@ -169,6 +177,7 @@ impl Sealed {
             bytes: summary.captured_bytes,
             drops: summary.drops,
             clock: summary.clock,
+            eventful: self.eventful,
             classes: self.classes,
             filter: self.filter.clone(),
         }
