@@ -16,6 +16,7 @@ mod error;
 mod health;
 pub mod index;
 pub mod layout;
+mod mend;
 mod options;
 pub mod reader;
 mod recorder;

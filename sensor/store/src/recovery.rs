@@ -14,6 +14,7 @@ use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 
 use crate::catalog;
 use crate::index::Indexer;
+use crate::mend::{MENDED_MAX, mend};
 use crate::ring::{Ring, read_header};
 use crate::scan::{chunk_buffer, scan_batches};
 use crate::state::State;
@@ -75,8 +76,21 @@ pub(crate) fn recover<V: VolumeWrite>(
         indexer.reset();
         ring.forget(number);
     }
+    mend_catalog(volume, &ring);
     found.ring = ring;
     found
+}
+
+/// Gives the catalog what a crash took from it. Not urgent: queries find it in the tails.
+fn mend_catalog(volume: &mut impl VolumeWrite, ring: &Ring) {
+    match mend(volume, ring, MENDED_MAX) {
+        Ok((0, _)) => {}
+        Ok((mended, 0)) => log::info!("catalog: {mended} entries made from the segments' tails"),
+        Ok((mended, left)) => log::warn!(
+            "catalog: {mended} entries made from the segments' tails, {left} left for the next start (or reindex)"
+        ),
+        Err(error) => log::warn!("the catalog waits for the next start: {error}"),
+    }
 }
 
 /// What the sealed segments hold, from the catalog, or from their tails where a crash took the entry away.

@@ -109,6 +109,9 @@ fn sealed_segments_open_without_notice_and_a_killed_recorder_goes_on() {
     });
     assert_eq!(packets, 21_000);
     assert!(sealed >= 2, "{sealed} sealed segments");
+    // Those of the killed recorder too, whose entries were still in its memory.
+    let entries = hindcap_store::catalog::entries(&reader).unwrap();
+    assert_eq!(entries.iter().flatten().count(), sealed, "every sealed segment is in the catalog");
     let notes = std::fs::read_to_string(path.join("CONTENTS.txt")).unwrap();
     assert!(notes.contains("\n000001 "), "{notes}");
 }

@@ -20,3 +20,4 @@ mod tests;
 
 pub use builder::Builder;
 pub use indexer::{FirstBlocks, Indexer, Walked};
+pub(crate) use seal::filter_of;

@@ -4,7 +4,9 @@ use hindcap_wire::community_id::CommunityId;
 use hindcap_wire::flow::{FlowKey, proto};
 use hindcap_wire::index::keys::{host_key, pair_key};
 use hindcap_wire::index::limits::{MAC_BYTES, QUARTERS};
-use hindcap_wire::index::{Encoder, FilterClasses, FlowParts, PageEntry, Tables, filter};
+use hindcap_wire::index::{
+    Encoder, FilterClasses, FlowParts, FlowRecord, IndexDoc, PageEntry, Tables, filter,
+};
 
 use super::builder::Builder;
 use super::table::Flow;
@@ -69,17 +71,7 @@ impl Builder {
     /// The catalog's filter: hosts, then host pairs, then flows, as many of these kinds as fit; empty without any.
     #[must_use]
     pub fn filter(&self) -> (FilterClasses, Vec<u8>) {
-        let slot_bytes = self.limits.slot_bytes as usize;
-        let mut kinds = self.kinds();
-        while kinds != 0 {
-            let mut keys = self.keys(kinds);
-            if let Some(bytes) = filter::encode(&mut keys, slot_bytes) {
-                return (FilterClasses(kinds), bytes);
-            }
-            // The most expensive kind goes first: flows, then pairs.
-            kinds &= kinds >> 1;
-        }
-        (FilterClasses(0), Vec::new())
+        largest_filter(self.kinds(), self.limits.slot_bytes, |kinds| self.keys(kinds))
     }
 
     /// Kinds that the tables are complete for.
@@ -90,13 +82,11 @@ impl Builder {
         if self.is_flooded() {
             return FilterClasses::HOSTS;
         }
-        // Fragments without ports may belong to any flow of their hosts.
         let portless = |flow: &Flow| {
             let FlowParts { proto, a_port, b_port, .. } = flow.parts(0, 0);
-            matches!(proto, proto::TCP | proto::UDP | proto::SCTP) && (a_port, b_port) == (0, 0)
+            is_portless(proto, a_port, b_port)
         };
-        let flows = if self.table.flows.iter().any(portless) { 0 } else { FilterClasses::FLOWS };
-        FilterClasses::HOSTS | FilterClasses::PAIRS | flows
+        all_kinds_but_flows_if(self.table.flows.iter().any(portless))
     }
 
     fn keys(&self, kinds: u8) -> Vec<u64> {
@@ -105,12 +95,7 @@ impl Builder {
         keys.extend(self.hosts_v6.iter().map(|addr| host_key(&addr, 6)));
         for flow in &self.table.flows {
             let key = self.key_of(flow);
-            if kinds & FilterClasses::PAIRS != 0 {
-                keys.push(pair_key(host_key(&key.a, key.version), host_key(&key.b, key.version)));
-            }
-            if kinds & FilterClasses::FLOWS != 0 {
-                keys.push(CommunityId::of(&key).key());
-            }
+            push_flow_keys(&key, kinds, &mut keys);
         }
         keys
     }
@@ -134,6 +119,54 @@ impl Builder {
         let FlowParts { a_port, b_port, vlan, proto, version, .. } = flow.parts(0, 0);
         FlowKey { a: host(a), b: host(b), a_port, b_port, vlan, proto, version }
     }
+}
+
+/// The catalog's filter, made from the encoded index: the same bytes as [`Builder::filter`] gave with it.
+pub(crate) fn filter_of(doc: &IndexDoc) -> (FilterClasses, Vec<u8>) {
+    let portless = |flow: FlowRecord<'_>| is_portless(flow.key.proto, flow.key.a_port, flow.key.b_port);
+    let kinds = match doc.overflow() {
+        overflow if !overflow.hosts_complete => 0,
+        overflow if !overflow.is_empty() => FilterClasses::HOSTS,
+        _ => all_kinds_but_flows_if(doc.flows().any(portless)),
+    };
+    largest_filter(kinds, doc.limits().slot_bytes, |kinds| {
+        let mut keys = Vec::new();
+        for version in [4, 6] {
+            keys.extend(doc.hosts(version).iter().map(|addr| host_key(&addr, version)));
+        }
+        doc.flows().for_each(|flow| push_flow_keys(&flow.key, kinds, &mut keys));
+        keys
+    })
+}
+
+/// Fragments without ports may belong to any flow of their hosts.
+const fn is_portless(proto: u8, a_port: u16, b_port: u16) -> bool {
+    matches!(proto, proto::TCP | proto::UDP | proto::SCTP) && a_port == 0 && b_port == 0
+}
+
+const fn all_kinds_but_flows_if(portless: bool) -> u8 {
+    FilterClasses::HOSTS | FilterClasses::PAIRS | if portless { 0 } else { FilterClasses::FLOWS }
+}
+
+fn push_flow_keys(key: &FlowKey, kinds: u8, keys: &mut Vec<u64>) {
+    if kinds & FilterClasses::PAIRS != 0 {
+        keys.push(pair_key(host_key(&key.a, key.version), host_key(&key.b, key.version)));
+    }
+    if kinds & FilterClasses::FLOWS != 0 {
+        keys.push(CommunityId::of(key).key());
+    }
+}
+
+/// A filter of as many of `kinds` as fit a slot.
+fn largest_filter(mut kinds: u8, slot_bytes: u32, keys: impl Fn(u8) -> Vec<u64>) -> (FilterClasses, Vec<u8>) {
+    while kinds != 0 {
+        if let Some(bytes) = filter::encode(&mut keys(kinds), slot_bytes as usize) {
+            return (FilterClasses(kinds), bytes);
+        }
+        // The most expensive kind goes first: flows, then pairs.
+        kinds &= kinds >> 1;
+    }
+    (FilterClasses(0), Vec::new())
 }
 
 /// The 16-byte form of an IPv4 address.

@@ -283,7 +283,7 @@ impl<V: VolumeWrite> Writer<V> {
 
     fn write_catalog(&mut self) {
         if let Err(error) = self.pending.write(&mut self.volume) {
-            log::warn!("the catalog waits for the next reindex: {error}");
+            log::warn!("the catalog waits for the next start: {error}");
         }
     }
 
