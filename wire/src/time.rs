@@ -66,10 +66,10 @@ impl fmt::Display for Timestamp {
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum ClockState {
-    /// Nothing is known, for example in an imported savefile.
+    /// Nothing is known: an imported savefile, and nothing else. Readers tell imports from live recordings by it.
     #[default]
     Unknown = 0,
-    /// The kernel says that its clock is not synchronised.
+    /// Nobody vouches for the clock.
     NotSynchronised = 1,
     /// The kernel says that its clock is synchronised (NTP, PTP, GPS).
     Synchronised = 2,

@@ -2,7 +2,8 @@
 //!
 //! The kernel's flag (`adjtimex`) has no safe wrapper in the crates we use, so the state is read from the marker file of
 //! the time daemon. systemd-timesyncd makes `/run/systemd/timesync/synchronized` after its first synchronisation; other
-//! daemons can be told to touch a file. Without the marker's directory nobody can say: unknown.
+//! daemons can be told to touch a file. Without the marker nobody vouches for the clock: not synchronised. Unknown is the
+//! state of imports alone; readers tell them from live recordings by it.
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -40,7 +41,7 @@ impl Clock {
     /// A clock whose synchronisation shows in the existence of `marker`.
     #[must_use]
     pub fn new(marker: PathBuf) -> Self {
-        Self { marker, state: ClockState::Unknown, looked: None }
+        Self { marker, state: ClockState::NotSynchronised, looked: None }
     }
 
     /// Whether the wall clock is synchronised, at most a second old.
@@ -54,13 +55,7 @@ impl Clock {
     }
 
     fn look(&self) -> ClockState {
-        if self.marker.exists() {
-            ClockState::Synchronised
-        } else if self.marker.parent().is_some_and(std::path::Path::is_dir) {
-            ClockState::NotSynchronised
-        } else {
-            ClockState::Unknown
-        }
+        if self.marker.exists() { ClockState::Synchronised } else { ClockState::NotSynchronised }
     }
 }
 
@@ -69,10 +64,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_marker_tells_and_its_absence_is_honest() {
+    fn the_marker_tells_and_without_it_nobody_vouches() {
         let directory = tempfile::tempdir().unwrap();
         let marker = directory.path().join("synchronized");
-        assert_eq!(Clock::new("/nonexistent/dir/file".into()).state(), ClockState::Unknown);
+        assert_eq!(Clock::new("/nonexistent/dir/file".into()).state(), ClockState::NotSynchronised);
         assert_eq!(Clock::new(marker.clone()).state(), ClockState::NotSynchronised);
         std::fs::write(&marker, "").unwrap();
         assert_eq!(Clock::new(marker).state(), ClockState::Synchronised);

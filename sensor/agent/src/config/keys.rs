@@ -254,7 +254,7 @@ pub const KEYS: &[Key] = &[
         name: "clock.synchronised_marker",
         default: Some("/run/systemd/timesync/synchronized"),
         kind: Kind::Path,
-        meaning: "file that exists while the clock is synchronised; without its directory the state is unknown",
+        meaning: "file that exists while the clock is synchronised",
     },
     Key {
         name: "log.level",
