@@ -211,6 +211,12 @@ impl Survey {
     pub fn tell(&self, answer: &mut Answer) {
         let joined = self.joined();
         let mut gaps = self.gaps.clone();
+        if let Some(since) = self.link_down {
+            // It is still down, as far as the store knows.
+            let known = self.newest.map_or(since, |newest| newest.max(since)).plus_nanos(1);
+            let range = overlap(TimeRange::new(since, known), self.window);
+            gaps.extend(range.map(|range| Gap { range, cause: GapCause::LinkDown, bytes: 0 }));
+        }
         for pair in joined.windows(2) {
             let between = TimeRange::new(pair[0].range.end, pair[1].range.start);
             if let Some(range) = overlap(between, self.window).filter(|_| pair[0].live && pair[1].live) {
