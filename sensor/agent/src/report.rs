@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hindcap_store::volume::VolumeRead;
+use hindcap_store::volume::dir::DirReader;
 use hindcap_store::{Reader, ReaderOptions, SegmentInfo, SegmentState, layout, open_reader};
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::message::StoreStatus;
@@ -46,13 +47,25 @@ pub struct StoreReport {
 /// # Errors
 /// There is no store, or it cannot be read.
 pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
+    look(path, true)
+}
+
+/// The part that goes into the status at the broker, without a look into the open segment.
+///
+/// # Errors
+/// As [`store_report`].
+pub fn store_status(path: &Path) -> Result<StoreStatus, Failure> {
+    look(path, false).map(|report| report.store)
+}
+
+fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     let (volume, state) = open_reader(path)?;
     let geometry = volume.geometry();
-    let reader = Reader::open(volume, ReaderOptions::default())?;
+    let mut reader = Reader::open(volume, ReaderOptions::default())?;
+    let drops_open = if into_open { drops_of_open(&mut reader)? } else { DropCounts::default() };
     let segments = reader.segments();
     let sum = |field: fn(&SegmentInfo) -> u64| segments.iter().map(field).fold(0_u64, u64::saturating_add);
     let newest = segments.last();
-    let drops_open = segments.iter().fold(DropCounts::default(), |sum, segment| sum.plus(&segment.drops));
     Ok(StoreReport {
         path: path.display().to_string(),
         uuid: state.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -62,7 +75,7 @@ pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
         segments_damaged: count(segments, SegmentState::Damaged),
         packets: sum(|segment| segment.packets),
         captured_bytes: sum(|segment| segment.bytes),
-        drops_total: sum(|segment| segment.drops_total),
+        drops_total: sum(|segment| segment.drops_total).saturating_add(drops_open.total()),
         drops_open,
         clock: newest.map_or(ClockState::Unknown, |segment| segment.clock),
         store: StoreStatus {
@@ -76,6 +89,18 @@ pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
             bytes_written: Some(state.odometer_bytes),
         },
     })
+}
+
+/// Drops that only the batches of unsealed segments tell.
+fn drops_of_open(reader: &mut Reader<DirReader>) -> Result<DropCounts, Failure> {
+    let open: Vec<SegmentInfo> =
+        reader.segments().iter().filter(|segment| segment.state == SegmentState::Open).cloned().collect();
+    let mut drops = DropCounts::default();
+    for segment in &open {
+        let index = reader.index(segment)?;
+        drops = index.batches().iter().fold(drops, |sum, batch| sum.plus(&batch.drops));
+    }
+    Ok(drops)
 }
 
 fn count(segments: &[SegmentInfo], state: SegmentState) -> u32 {

@@ -26,7 +26,7 @@ use crate::exit::Failure;
 use crate::machine;
 use crate::query::{file_format, open};
 use crate::rates::Rates;
-use crate::report::store_report;
+use crate::report::store_status;
 use spooling::Spooling;
 
 /// How long a look at the store is good enough for the status, nanoseconds.
@@ -99,8 +99,8 @@ impl Sensor {
         let mut seen = lock(&self.store_seen);
         let fresh = seen.as_ref().is_some_and(|(at, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
         if !fresh {
-            match store_report(self.store()) {
-                Ok(report) => *seen = Some((now, report.store)),
+            match store_status(self.store()) {
+                Ok(status) => *seen = Some((now, status)),
                 Err(failure) => log::debug!("status: {failure}"),
             }
         }
