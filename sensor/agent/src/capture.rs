@@ -20,6 +20,11 @@ use crate::stop::Stop;
 const WAIT: Duration = Duration::from_millis(50);
 /// How often the recorder's time passes under load; a call to libpcap for its drops each time.
 const TICK_NANOS: u64 = 50_000_000;
+/// How long the source is asked on after a stop: libpcap hands a block over after 100 ms, full or not, and what came
+/// before the stop is to be recorded.
+const LAST_BLOCK_NANOS: u64 = 150_000_000;
+/// Longest time that a backlog may take then; the rest is lost.
+const BACKLOG_NANOS: u64 = 1_000_000_000;
 
 /// What the capture thread tells the others: totals since its start.
 #[derive(Debug, Default)]
@@ -157,8 +162,19 @@ fn run(
     let mut sink = RecorderSink::new(recorder);
     let mut ticked = 0;
     let mut ended = Ok(());
-    while !stop.asked() {
-        match source.poll(WAIT, &mut sink) {
+    let mut stopped = None;
+    let mut idle = false;
+    loop {
+        if stop.asked() {
+            let now = monotonic_nanos();
+            let since = now.saturating_sub(*stopped.get_or_insert(now));
+            if since >= BACKLOG_NANOS || (idle && since >= LAST_BLOCK_NANOS) {
+                break;
+            }
+        }
+        let polled = source.poll(WAIT, &mut sink);
+        idle = matches!(polled, Ok(Polled::Idle));
+        match polled {
             Ok(Polled::Packets(_) | Polled::Idle) => {}
             Ok(Polled::LinkDown) => link(&mut sink, counters, false),
             Ok(Polled::LinkUp) => link(&mut sink, counters, true),
