@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hindcap_tests::judges::{self, Reading};
-use hindcap_tests::savefile::{self, Record};
+use hindcap_tests::savefile;
 use hindcap_tests::sensor::{Sensor, exit, said};
 use hindcap_tests::tools;
 
@@ -129,24 +129,13 @@ fn savefiles_with_mixed_link_types_come_back_as_tshark_reads_them() {
     assert!(classic.records.is_empty(), "nothing is left of the refused savefile");
 }
 
-/// All Ethernet packets of the corpus in one savefile, one millisecond apart, so that their order is known.
-fn ethernet(files: &[PathBuf]) -> Vec<Record> {
-    let read = tools::in_parallel(files, |file| match judges::tcpdump(file, "") {
-        Reading::Packets(1, records) => records,
-        _ => Vec::new(),
-    });
-    let start = 1_700_000_000_000_000_000;
-    let all = read.into_iter().flatten().zip(0_u64..);
-    all.map(|((_, orig_len, bytes), number)| (start + number * 1_000_000, orig_len, bytes)).collect()
-}
-
 #[test]
 fn a_store_that_wraps_keeps_the_newest_and_every_segment_opens() {
     let files = corpus(&["tcpdump", "tshark", "capinfos"]);
     if files.is_empty() {
         return;
     }
-    let (sensor, all) = (Sensor::new(), ethernet(&files));
+    let (sensor, all) = (Sensor::new(), judges::ethernet(&files));
     // Ten savefiles, imported one by one: the store is left and opened again, and wraps on the way.
     let parts: Vec<_> = all
         .chunks(all.len().div_ceil(10))

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -52,6 +52,18 @@ pub fn packets(file: &Path, filter: &str) -> Vec<Record> {
         Reading::Mixed => panic!("{}: interfaces differ", file.display()),
         Reading::Unreadable => Vec::new(),
     }
+}
+
+/// All Ethernet packets of savefiles, a millisecond apart from 2023-11-14 22:13:20 UTC on, so that their order is known.
+#[must_use]
+pub fn ethernet(files: &[PathBuf]) -> Vec<Record> {
+    let read = tools::in_parallel(files, |file| match tcpdump(file, "") {
+        Reading::Packets(1, records) => records,
+        _ => Vec::new(),
+    });
+    let start = 1_700_000_000_000_000_000;
+    let all = read.into_iter().flatten().zip(0_u64..);
+    all.map(|((_, orig_len, bytes), number)| (start + number * 1_000_000, orig_len, bytes)).collect()
 }
 
 /// What tshark reads of `file`, in time order: each packet with its encapsulation in Wireshark's numbers.

@@ -70,6 +70,20 @@ impl Cable {
         inside(&self.server, program)
     }
 
+    /// Gives both ends an interface for the tagged network 7, 10.78.0.1 and .2; whether this kernel can.
+    pub fn tagged(&self) -> bool {
+        for (namespace, end, host) in [(&self.client, "va", 1), (&self.server, "vb", 2)] {
+            let link = format!("-n {namespace} link add link {end} name {end}.7 type vlan id 7");
+            if !tools::run("ip", link.split(' ')).status.success() {
+                println!("skipped: this kernel makes no VLAN interfaces");
+                return false;
+            }
+            self.ip(namespace, &format!("addr add 10.78.0.{host}/24 dev {end}.7"));
+            self.ip(namespace, &format!("link set {end}.7 up"));
+        }
+        true
+    }
+
     /// Runs `ip` at the client's side.
     pub fn client_ip(&self, words: &str) {
         self.ip(&self.client, words);
