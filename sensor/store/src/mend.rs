@@ -57,6 +57,7 @@ pub(crate) fn mend(
 fn entry_of(segment: u32, page: &hindcap_wire::ledger::SummaryPage, index: Option<Vec<u8>>) -> Sealed {
     let summary = &page.summary;
     let doc = index.filter(|_| summary.has_flows).and_then(|bytes| IndexDoc::parse(bytes).ok());
+    let eventful = doc.as_ref().is_none_or(|doc| doc.lost_events() > 0 || doc.events().next().is_some());
     let (classes, filter) = doc.as_ref().map_or((FilterClasses(0), Vec::new()), filter_of);
     Sealed {
         segment,
@@ -66,6 +67,7 @@ fn entry_of(segment: u32, page: &hindcap_wire::ledger::SummaryPage, index: Optio
         bytes: summary.captured_bytes,
         drops: summary.drops,
         clock: summary.clock,
+        eventful,
         classes,
         filter,
     }
