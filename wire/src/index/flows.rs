@@ -83,18 +83,18 @@ impl FlowParts {
     /// reference to it), 5-byte packets, 10-byte bytes, 2-byte length of the postings.
     pub const WIDE_BYTES: u32 = 9 + 9 + 4 + 3 + 7 + 1;
 
+    /// Shape, ports, span up to 2^35 ns, packets, bytes, length of the postings.
+    const FIXED_BYTES: u32 = 1 + 4 + 5 + 1 + 2 + 1;
+    /// The least that [`FlowParts::bytes_when_new`] gives.
+    pub const NEW_BYTES_MIN: u32 = Self::FIXED_BYTES + 1 + 1;
+
     /// Bytes of a new record beside its host numbers and tokens, after a record of `before` = (first time, first page).
     #[must_use]
     pub const fn bytes_when_new(&self, before: (u64, u16)) -> u32 {
         let named = if self.proto_code() == 0 { 1 } else { 0 };
         let vlan = if self.vlan == FlowKey::NO_VLAN { 0 } else { 2 };
         let flags = if self.proto == proto::TCP { 1 } else { 0 };
-        // Shape, ports, span up to 2^35 ns, packets, bytes, length of the postings.
-        1 + 4
-            + 5
-            + 1
-            + 2
-            + 1
+        Self::FIXED_BYTES
             + named
             + vlan
             + flags

@@ -18,16 +18,18 @@ const GROWN_BITS: (u32, u32, u32) = (35, 7, 14);
 /// From here on a record may take [`FlowParts::WIDE_BYTES`] more.
 const WIDE_BITS: (u32, u32, u32) = (41, 14, 21);
 
-/// No flow: no packet has IP version 0.
-const NOTHING: (Words, u16) = (Words { lo: 0, hi: 0 }, 0);
+/// At most three bytes name a host.
+const HOST_NAMES_BYTES_MAX: u32 = 6;
+/// Flows without a record that are remembered, by hash.
+const SPILLED: usize = 8192;
 
 /// What one packet says, beside its layers.
 #[derive(Clone, Copy)]
-struct Seen {
-    at: u64,
-    bytes: u32,
+pub(super) struct Seen {
+    pub at: u64,
+    pub bytes: u32,
     /// [`bit::STACKED`] or 0.
-    stacked_bit: u8,
+    pub stacked_bit: u8,
 }
 
 /// Builds the index of one segment after another. All memory is taken in [`Builder::new`], see [`Builder::bytes`].
@@ -52,11 +54,12 @@ pub struct Builder {
     pub(super) overflow_packets: u64,
     pub(super) overflow_flows: u64,
     pub(super) hosts_complete: bool,
-    /// IPv4 flow seen last and its record.
-    last: (Words, u16),
+    /// Hashes of flows that are in the quarter's overflow filter already, with their hosts: 64 seeded bits each, so
+    /// that another flow is as good as never taken for one of them.
+    spilled: Vec<u64>,
     pub(super) page: u16,
     quarter: usize,
-    mac_part: u32,
+    pub(super) mac_part: u32,
     /// Encoded bytes of records, postings and hosts, at most.
     pub(super) used: u32,
     /// What they may come to: grows when a quarter passes without overflow.
@@ -91,7 +94,7 @@ impl Builder {
             overflow_packets: 0,
             overflow_flows: 0,
             hosts_complete: true,
-            last: NOTHING,
+            spilled: vec![0; SPILLED],
             page: 0,
             quarter: 0,
             mac_part: 0,
@@ -118,6 +121,7 @@ impl Builder {
             + self.interfaces.capacity() * size_of::<Interface>()
             + self.limits.pages.div_ceil(8) as usize
             + self.overflow.len()
+            + SPILLED * size_of::<u64>()
     }
 
     /// The bounds it works in.
@@ -142,7 +146,8 @@ impl Builder {
         (self.overflowed, self.hosts_complete) = ([false; QUARTERS], true);
         (self.packets, self.unclassified_packets, self.lost_events) = (0, 0, 0);
         (self.overflow_packets, self.overflow_flows) = (0, 0);
-        (self.last, self.page, self.quarter, self.mac_part) = (NOTHING, 0, 0, 0);
+        self.spilled.fill(0);
+        (self.page, self.quarter, self.mac_part) = (0, 0, 0);
         (self.used, self.named, self.host_spare) = (0, [0; 2], self.host_reserve());
         self.set_limit();
     }
@@ -184,12 +189,13 @@ impl Builder {
     }
 
     #[cold]
-    fn turn_to(&mut self, page: u16) {
+    pub(super) fn turn_to(&mut self, page: u16) {
         assert!(page > self.page && u32::from(page) < self.limits.pages, "page {page} after {}", self.page);
         self.page = page;
         self.mac_part = self.limits.mac_part(page);
         let quarter = self.limits.quarter(page);
         if quarter != self.quarter {
+            self.spilled.fill(0);
             self.quarter = quarter;
             self.set_limit();
         }
@@ -225,18 +231,11 @@ impl Builder {
             return self.layer_by_key(layer, seen);
         }
         let (words, forward) = Words::v4(tuple, layer.vlan);
-        let place = match self.last {
-            (last, number) if last == words => Place::Found(number),
-            _ => self.table.find_v4(words),
-        };
-        match place {
-            Place::Found(number) => {
-                self.last = (words, number);
-                self.known(number, layer.tcp_flags, seen);
-            }
-            free @ Place::Free { .. } => {
+        match self.table.find_v4(words) {
+            Place::Found(number) => self.known(number, layer.tcp_flags, seen),
+            Place::Free { slot, hash } => {
                 let (key, _) = FlowKey::of(tuple, layer.vlan);
-                self.new_flow(&key, free, forward, layer.tcp_flags, seen);
+                self.new_flow(&key, (slot, hash), forward, layer.tcp_flags, seen);
             }
         }
     }
@@ -244,28 +243,35 @@ impl Builder {
     /// IPv6, and ICMP, whose "ports" depend on the type.
     fn layer_by_key(&mut self, layer: &FlowLayer, seen: Seen) {
         let (key, forward) = FlowKey::of(&layer.tuple, layer.vlan);
-        let hosts = &self.hosts_v6;
-        let place = if key.version == 6 {
-            self.table.find_v6(&key, |a, b| hosts.is(a, &key.a) && hosts.is(b, &key.b))
-        } else {
-            self.table.find_v4(Words::of(&key, 0, 0))
-        };
+        let place =
+            if key.version == 6 { self.find_v6(&key) } else { self.table.find_v4(Words::of(&key, 0, 0)) };
         match place {
             Place::Found(number) => self.known(number, layer.tcp_flags, seen),
-            free @ Place::Free { .. } => self.new_flow(&key, free, forward, layer.tcp_flags, seen),
+            Place::Free { slot, hash } => {
+                self.new_flow(&key, (slot, hash), forward, layer.tcp_flags, seen);
+            }
         }
+    }
+
+    #[inline]
+    pub(super) fn find_v6(&self, key: &FlowKey) -> Place {
+        let hosts = &self.hosts_v6;
+        self.table.find_v6(key, |a, b| hosts.is(a, &key.a) && hosts.is(b, &key.b))
     }
 
     /// A packet of a flow that has a record.
     #[inline]
-    fn known(&mut self, number: u16, tcp_flags: u8, seen: Seen) {
+    pub(super) fn known(&mut self, number: u16, tcp_flags: u8, seen: Seen) {
         let flow = &mut self.table.flows[usize::from(number)];
         let span = seen.at.wrapping_sub(flow.first);
         flow.packets = flow.packets.saturating_add(1);
         flow.bytes = flow.bytes.saturating_add(seen.bytes.into());
         flow.tcp_flags |= tcp_flags;
-        flow.last = flow.last.max(seen.at);
-        flow.first = flow.first.min(seen.at);
+        if seen.at >= flow.last {
+            flow.last = seen.at;
+        } else {
+            flow.first = flow.first.min(seen.at);
+        }
         flow.bits |= seen.stacked_bit;
         if reaches(GROWN_BITS, span, flow) && flow.bits & bit::WIDE == 0 {
             self.used += grown(span, flow);
@@ -288,9 +294,33 @@ impl Builder {
         }
     }
 
+    /// Whether no record of any flow fits any more.
+    #[inline]
+    pub(super) fn takes_no_record(&self) -> bool {
+        self.table.is_full() || self.spare_for_flows() < FlowParts::NEW_BYTES_MIN + HOST_NAMES_BYTES_MAX
+    }
+
+    /// Counts a packet without record whose flow was seen before in this quarter; whether it was.
+    #[inline]
+    pub(super) fn was_spilled(&mut self, hash: u64) -> bool {
+        let known = self.spilled[hash as usize % SPILLED] == hash | 1;
+        self.overflow_packets += u64::from(known);
+        known
+    }
+
+    /// A packet of a flow without record: gives it one, or puts it into the quarter's filter.
     #[inline(never)]
-    fn new_flow(&mut self, key: &FlowKey, place: Place, forward: bool, tcp_flags: u8, seen: Seen) {
-        let Place::Free { slot, tag } = place else { return };
+    pub(super) fn new_flow(
+        &mut self,
+        key: &FlowKey,
+        (slot, hash): (usize, u64),
+        forward: bool,
+        tcp_flags: u8,
+        seen: Seen,
+    ) {
+        if self.takes_no_record() {
+            return self.overflow(key, hash);
+        }
         let mut flow = Flow {
             words: Words::of(key, 0, 0),
             first: seen.at,
@@ -309,27 +339,27 @@ impl Builder {
             size += grown(0, &mut flow);
         }
         let spare = self.spare_for_flows();
-        let ends = if self.table.is_full() { None } else { self.ends(key, spare.saturating_sub(size)) };
-        let Some(((a, b), host_bytes)) = ends else { return self.overflow(key) };
+        let ends = self.ends(key, spare.saturating_sub(size));
+        let Some(((a, b), host_bytes)) = ends else { return self.overflow(key, hash) };
         flow.words = Words::of(key, a, b);
         self.used += size + host_bytes;
-        let number = self.table.add(slot, tag, flow);
-        if key.version == 4 {
-            self.last = (flow.words, number);
-        }
+        self.table.add(slot, hash, flow);
     }
 
     /// Numbers of the two hosts of a new record and the bytes that naming them takes. `None`, and nothing changed, when
     /// that is more than `spare` or a host table is full.
     fn ends(&mut self, key: &FlowKey, spare: u32) -> Option<((u16, u16), u32)> {
+        if spare < HOST_NAMES_BYTES_MAX {
+            return None;
+        }
         let version = usize::from(key.version == 6);
         let width = if version == 0 { 4 } else { 16 };
         let known = [self.host(&key.a, key.version), self.host(&key.b, key.version)];
         let new = known.iter().filter(|host| host.is_err()).count() as u32;
-        // Two new hosts need two places; at most three bytes name a host.
+        // Two new hosts need two places.
         let places =
             known.iter().all(|host| !matches!(host, Err(None))) && self.host_room(version) >= new as usize;
-        if !places || new * width + 6 > spare {
+        if !places || new * width + HOST_NAMES_BYTES_MAX > spare {
             return None;
         }
         let a = self.host_or_add(&key.a, key.version)?;
@@ -366,7 +396,11 @@ impl Builder {
 
     /// Takes note of a packet whose flow has no record: its flow and hosts go into the quarter's filter.
     #[cold]
-    fn overflow(&mut self, key: &FlowKey) {
+    fn overflow(&mut self, key: &FlowKey, hash: u64) {
+        if self.was_spilled(hash) {
+            return;
+        }
+        self.spilled[hash as usize % SPILLED] = hash | 1;
         let bytes = self.limits.overflow_bytes as usize;
         let filter = &mut self.overflow[self.quarter * bytes..][..bytes];
         self.overflowed[self.quarter] = true;

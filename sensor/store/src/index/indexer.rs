@@ -3,7 +3,8 @@
 use hindcap_wire::ledger::{Blocks, COMMIT_BYTES, Commit, block_type};
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::fragments::FragmentCache;
-use hindcap_wire::packet::{Dissection, Interface, LinkType, Packet, dissect};
+use hindcap_wire::packet::plain::Plain;
+use hindcap_wire::packet::{Dissection, Interface, LinkType, Packet, dissect_generally};
 
 use super::Builder;
 use hindcap_wire::index::{BatchEntry, IndexLimits};
@@ -67,17 +68,28 @@ impl Indexer {
         let _ = self.link_types.push(interface.link_type);
     }
 
-    /// Takes note of a packet whose block starts in `page`; its interface was announced. What was found in it is given
-    /// back.
+    /// Takes note of a packet whose block starts in `page`; its interface was announced.
     #[inline]
-    pub fn packet(&mut self, page: u16, packet: &Packet<'_>) -> &Dissection {
-        match self.link_types.get(packet.interface as usize) {
-            Some(link_type) => dissect(*link_type, packet.bytes, packet.orig_len, &mut self.found),
+    pub fn packet(&mut self, page: u16, packet: &Packet<'_>) {
+        let link_type = self.link_types.get(packet.interface as usize).copied();
+        let plain = link_type.and_then(|link| Plain::read(link, packet.bytes, packet.orig_len));
+        match plain {
+            Some(plain) => self.builder.observe_plain(page, packet.timestamp.0, packet.orig_len, &plain),
+            None => self.general(page, packet, link_type),
+        }
+    }
+
+    /// Takes note of a packet that is not plain.
+    #[inline(never)]
+    fn general(&mut self, page: u16, packet: &Packet<'_>, link_type: Option<LinkType>) {
+        match link_type {
+            Some(link_type) => {
+                dissect_generally(link_type, packet.bytes, packet.orig_len, &mut self.found);
+            }
             None => self.found.clear(),
         }
         self.fragments.resolve(&mut self.found, packet.timestamp);
         self.builder.observe(page, packet, &self.found);
-        &self.found
     }
 
     /// Takes note of a whole committed batch that starts at `offset` in its segment: packets, interfaces, events, page

@@ -5,7 +5,10 @@ use hindcap_wire::net::MacAddr;
 
 const EMPTY: u16 = u16::MAX;
 
-/// A bounded table with open addressing; remembers the pair seen last.
+/// Pairs that are remembered.
+const RECENT: usize = 256;
+
+/// A bounded table with open addressing; remembers pairs seen lately, which need no second look.
 #[derive(Debug)]
 pub(super) struct Macs {
     entries: Vec<MacEntry>,
@@ -13,27 +16,30 @@ pub(super) struct Macs {
     slots: Vec<u16>,
     seed: u64,
     complete: bool,
-    last: (MacAddr, MacAddr, u32),
+    /// By a hash of the frame's first 12 bytes: these, and the part.
+    recent: Vec<[u64; 2]>,
 }
 
-/// The pair that no packet sets: the part is none.
-const NOTHING: (MacAddr, MacAddr, u32) = (MacAddr([0; 6]), MacAddr([0; 6]), u32::MAX);
+/// What no packet leaves: the part is none.
+const NOTHING: [u64; 2] = [u64::MAX; 2];
 
 impl Macs {
     pub(super) fn new(capacity: u32, seed: u64) -> Self {
         let capacity = capacity as usize;
         let slots = vec![EMPTY; capacity * 2];
-        Self { entries: Vec::with_capacity(capacity), capacity, slots, seed, complete: true, last: NOTHING }
+        let (entries, recent) = (Vec::with_capacity(capacity), vec![NOTHING; RECENT]);
+        Self { entries, capacity, slots, seed, complete: true, recent }
     }
 
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.slots.fill(EMPTY);
-        (self.complete, self.last) = (true, NOTHING);
+        self.complete = true;
+        self.recent.fill(NOTHING);
     }
 
     pub(super) const fn bytes(&self) -> usize {
-        self.capacity * (size_of::<MacEntry>() + 2 * size_of::<u16>())
+        self.capacity * (size_of::<MacEntry>() + 2 * size_of::<u16>()) + RECENT * size_of::<[u64; 2]>()
     }
 
     pub(super) fn entries(&self) -> &[MacEntry] {
@@ -45,17 +51,28 @@ impl Macs {
         self.complete
     }
 
+    /// Takes note of the two addresses at the front of a frame.
     #[inline]
-    pub(super) fn observe(&mut self, pair: (MacAddr, MacAddr), part: u32) {
-        let (one, other, last_part) = self.last;
-        if last_part == part && ((one, other) == pair || (other, one) == pair) {
-            return;
+    pub(super) fn observe_frame(&mut self, pair: [u8; 12], part: u32) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = pair;
+        let front = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let words = [front, u64::from(u32::from_le_bytes([i, j, k, l])) | u64::from(part) << 32];
+        let hash = (front ^ words[1].rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let recent = &mut self.recent[(hash >> 56) as usize % RECENT];
+        if *recent != words {
+            *recent = words;
+            self.note(MacAddr([g, h, i, j, k, l]), part);
+            self.note(MacAddr([a, b, c, d, e, f]), part);
         }
-        self.last = (pair.0, pair.1, part);
-        self.note(pair.0, part);
-        self.note(pair.1, part);
     }
 
+    /// Takes note of a source and a destination.
+    pub(super) fn observe(&mut self, (source, destination): (MacAddr, MacAddr), part: u32) {
+        self.note(source, part);
+        self.note(destination, part);
+    }
+
+    #[inline(never)]
     fn note(&mut self, mac: MacAddr, part: u32) {
         let [a, b, c, d, e, f] = mac.0;
         let hash =

@@ -12,6 +12,7 @@ mod builder;
 mod hosts;
 mod indexer;
 mod macs;
+mod plain;
 mod seal;
 mod table;
 

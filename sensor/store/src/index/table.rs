@@ -43,15 +43,22 @@ impl Words {
     /// The ends need not be in order; whether they are.
     #[inline]
     pub(super) const fn v4(tuple: &FiveTuple, vlan: Option<u16>) -> (Self, bool) {
-        let src = (v4(&tuple.src) as u64) << 16 | tuple.src_port as u64;
-        let dst = (v4(&tuple.dst) as u64) << 16 | tuple.dst_port as u64;
-        let forward = src <= dst;
-        let (a, b) = if forward { (src, dst) } else { (dst, src) };
         let vlan = match vlan {
             Some(vlan) => vlan,
             None => FlowKey::NO_VLAN,
         };
-        (Self { lo: a | (vlan as u64) << 48, hi: b | (tuple.proto as u64) << 48 | 4 << 56 }, forward)
+        let (src, dst) = ((v4(&tuple.src), tuple.src_port), (v4(&tuple.dst), tuple.dst_port));
+        Self::of_ends(src, dst, vlan, tuple.proto)
+    }
+
+    /// The same from (address, port) of source and destination.
+    #[inline]
+    pub(super) const fn of_ends(src: (u32, u16), dst: (u32, u16), vlan: u16, proto: u8) -> (Self, bool) {
+        let src = (src.0 as u64) << 16 | src.1 as u64;
+        let dst = (dst.0 as u64) << 16 | dst.1 as u64;
+        let forward = src <= dst;
+        let (a, b) = if forward { (src, dst) } else { (dst, src) };
+        (Self { lo: a | (vlan as u64) << 48, hi: b | (proto as u64) << 48 | 4 << 56 }, forward)
     }
 
     /// The words of `key`, whose ends are, for IPv6, these hosts by number.
@@ -125,7 +132,7 @@ impl Flow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Found(u16),
-    Free { slot: usize, tag: u16 },
+    Free { slot: usize, hash: u64 },
 }
 
 #[derive(Debug)]
@@ -195,7 +202,7 @@ impl Table {
         loop {
             let taken = self.slots[slot];
             if taken == EMPTY {
-                return Place::Free { slot, tag };
+                return Place::Free { slot, hash };
             }
             let number = taken as u16;
             if (taken >> 16) as u16 == tag && is(&self.flows[usize::from(number)]) {
@@ -205,10 +212,10 @@ impl Table {
         }
     }
 
-    /// Adds a record; the table is not full and `slot`, `tag` came from [`Table::find`].
-    pub(super) fn add(&mut self, slot: usize, tag: u16, flow: Flow) -> u16 {
+    /// Adds a record; the table is not full and `slot`, `hash` came from [`Table::find`].
+    pub(super) fn add(&mut self, slot: usize, hash: u64, flow: Flow) -> u16 {
         let number = self.flows.len() as u16;
-        self.slots[slot] = u32::from(tag) << 16 | u32::from(number);
+        self.slots[slot] = u32::from(hash as u16) << 16 | u32::from(number);
         self.flows.push(flow);
         number
     }
