@@ -160,6 +160,7 @@ mod tests {
             data_bytes: 0,
             drops: DropCounts::default(),
             drops_total: 0,
+            eventful: false,
             created: Timestamp(0),
             clock: ClockState::Unknown,
         }

@@ -334,6 +334,7 @@ mod tests {
             data_bytes: 0,
             drops: DropCounts::default(),
             drops_total: 0,
+            eventful: false,
             created: Timestamp(0),
             clock: ClockState::Unknown,
         }
@@ -345,7 +346,7 @@ mod tests {
         let segments = [imported(0, 0, 10), imported(1, 12, 20), imported(2, far, far + 9)];
         let mut survey = Survey::new(TimeRange::ALL, &segments);
         for segment in &segments {
-            survey.add_coarse(segment);
+            survey.add_eventless(segment);
         }
         let mut answer = Answer::default();
         survey.tell(&mut answer);
