@@ -28,6 +28,8 @@ pub struct StoreReport {
     pub segments_total: u32,
     /// Segments whose summary or index is damaged.
     pub segments_damaged: u32,
+    /// Sealed segments that queries read as a whole, because they have no flow records.
+    pub segments_without_flows: u32,
     /// Packets that can be found.
     pub packets: u64,
     /// Their captured bytes.
@@ -72,7 +74,8 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
         writer_pid: holder(path),
         segment_bytes: geometry.segment_bytes,
         segments_total: geometry.segments,
-        segments_damaged: count(segments, SegmentState::Damaged),
+        segments_damaged: count(segments, |segment| segment.state == SegmentState::Damaged),
+        segments_without_flows: count(segments, |segment| !segment.has_flows),
         packets: sum(|segment| segment.packets),
         captured_bytes: sum(|segment| segment.bytes),
         drops_total: sum(|segment| segment.drops_total).saturating_add(drops_open.total()),
@@ -103,8 +106,8 @@ fn drops_of_open(reader: &mut Reader<DirReader>) -> Result<DropCounts, Failure> 
     Ok(drops)
 }
 
-fn count(segments: &[SegmentInfo], state: SegmentState) -> u32 {
-    u32::try_from(segments.iter().filter(|segment| segment.state == state).count()).unwrap_or(u32::MAX)
+fn count(segments: &[SegmentInfo], wanted: impl Fn(&&SegmentInfo) -> bool) -> u32 {
+    u32::try_from(segments.iter().filter(wanted).count()).unwrap_or(u32::MAX)
 }
 
 fn with_packets(segments: &[SegmentInfo]) -> impl Iterator<Item = &SegmentInfo> {
@@ -161,6 +164,7 @@ mod tests {
             drops: DropCounts::default(),
             drops_total: 0,
             eventful: false,
+            has_flows: true,
             created: Timestamp(0),
             clock: ClockState::Unknown,
         }

@@ -51,5 +51,11 @@ fn print(report: &StoreReport) {
     if report.segments_damaged > 0 {
         println!("damaged     {} segments: see 'hindcapd verify'", report.segments_damaged);
     }
+    if report.segments_without_flows > 0 {
+        println!(
+            "slow        {} segments have no flow records, queries read all of each: 'hindcapd reindex' helps",
+            report.segments_without_flows
+        );
+    }
     println!("clock       {}", report.clock.name());
 }

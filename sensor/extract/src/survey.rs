@@ -335,6 +335,7 @@ mod tests {
             drops: DropCounts::default(),
             drops_total: 0,
             eventful: false,
+            has_flows: true,
             created: Timestamp(0),
             clock: ClockState::Unknown,
         }

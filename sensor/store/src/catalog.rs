@@ -18,9 +18,10 @@ const ALIGN: u64 = PAGE_BYTES as u64;
 pub const GROUP: usize = 16;
 /// Bytes of filters that wait, at most; more are written at once.
 pub const PENDING_BYTES_MAX: usize = 256 * 1024;
-/// In `flags`: bits 0..3 the filter's classes, bits 4..6 the clock state, bit 6 events.
+/// In `flags`: bits 0..3 the filter's classes, bit 3 no flow records, bits 4..6 the clock state, bit 6 events.
 const CLOCK_SHIFT: u32 = 4;
 const EVENTFUL: u32 = 1 << 6;
+const NO_FLOWS: u32 = 1 << 3;
 
 /// What the catalog says of a sealed segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Entry {
     pub clock: ClockState,
     /// Whether something happened to the recorder: its index holds events.
     pub eventful: bool,
+    /// Whether there is an index with flow records; without, queries read all packets until `reindex`.
+    pub has_flows: bool,
     /// Bytes of the filter, 0 without.
     pub filter_bytes: u32,
     /// CRC-32 over the generation (8 bytes, little-endian) and the filter.
@@ -60,7 +63,9 @@ impl Entry {
             slot.copy_from_slice(&number);
         }
         let eventful = if self.eventful { EVENTFUL } else { 0 };
-        let flags = u32::from(self.classes.0 & 7) | u32::from(self.clock.code()) << CLOCK_SHIFT | eventful;
+        let no_flows = if self.has_flows { 0 } else { NO_FLOWS };
+        let flags =
+            no_flows | u32::from(self.classes.0 & 7) | u32::from(self.clock.code()) << CLOCK_SHIFT | eventful;
         for (at, number) in [(48, flags), (52, self.filter_bytes), (56, self.filter_crc)] {
             out[at..at + 4].copy_from_slice(&number.to_le_bytes());
         }
@@ -88,6 +93,7 @@ impl Entry {
             classes: FilterClasses((flags & 7) as u8),
             clock: ClockState::from_code((flags >> CLOCK_SHIFT & 3) as u16)?,
             eventful: flags & EVENTFUL != 0,
+            has_flows: flags & NO_FLOWS == 0,
             filter_bytes: u32_at(52),
             filter_crc: u32_at(56),
         })
@@ -152,6 +158,8 @@ pub struct Sealed {
     pub clock: ClockState,
     /// Whether its index holds events.
     pub eventful: bool,
+    /// Whether its index has flow records.
+    pub has_flows: bool,
     /// Kinds of key the filter is complete for.
     pub classes: FilterClasses,
     /// The encoded filter, empty without.
@@ -183,6 +191,7 @@ impl Pending {
             drops,
             clock,
             eventful,
+            has_flows,
             mut classes,
             filter,
         } = sealed;
@@ -199,6 +208,7 @@ impl Pending {
             classes,
             clock,
             eventful,
+            has_flows,
             filter_bytes: filter.len() as u32,
             filter_crc: filter_crc(generation, &filter),
         };

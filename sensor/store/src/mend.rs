@@ -68,6 +68,7 @@ fn entry_of(segment: u32, page: &hindcap_wire::ledger::SummaryPage, index: Optio
         drops: summary.drops,
         clock: summary.clock,
         eventful,
+        has_flows: doc.is_some(),
         classes,
         filter,
     }
@@ -184,6 +185,7 @@ mod tests {
         let mended = restarted(image, &volume);
         let entries = catalog::entries(&mended).unwrap();
         assert_eq!(entries[0].map(|entry| (entry.filter_bytes, entry.packets)), Some((0, 300)));
+        assert_eq!(entries.iter().flatten().map(|entry| entry.has_flows).collect::<Vec<_>>(), [false, true]);
         assert_ne!(entries[1].map(|entry| entry.filter_bytes), Some(0));
     }
 }

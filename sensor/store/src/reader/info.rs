@@ -39,6 +39,9 @@ pub struct SegmentInfo {
     pub drops_total: u64,
     /// Whether its index may tell of events: starts, stops, gaps, clock steps. `false` is certain.
     pub eventful: bool,
+    /// Whether its index has flow records, as far as catalog or summary tell; an open segment is indexed when asked.
+    /// Without, queries read all its packets, until `reindex`.
+    pub has_flows: bool,
     /// When it was begun, wall clock.
     pub created: Timestamp,
     /// Clock state of its last commit.

@@ -170,6 +170,7 @@ fn info_of_entry(number: u32, header: &SegmentHeader, entry: &Entry) -> SegmentI
         drops: DropCounts::default(),
         drops_total: entry.drops,
         eventful: entry.eventful,
+        has_flows: entry.has_flows,
         created: header.created,
         clock: entry.clock,
     }
@@ -189,6 +190,7 @@ fn info_of_summary(number: u32, page: &SummaryPage) -> SegmentInfo {
         drops: summary.drops,
         drops_total: summary.drops.total(),
         eventful: true,
+        has_flows: summary.has_flows,
         created: summary.created,
         clock: summary.clock,
     }
@@ -216,6 +218,7 @@ fn info_of_batches(
         drops: DropCounts::default(),
         drops_total: 0,
         eventful: true,
+        has_flows: true,
         created: header.created,
         clock: ClockState::Unknown,
     }))
@@ -235,6 +238,7 @@ fn info_of_commit(number: u32, header: &SegmentHeader, commit: &Commit) -> Segme
         drops: DropCounts::default(),
         drops_total: 0,
         eventful: true,
+        has_flows: true,
         created: header.created,
         clock: commit.clock,
     }

@@ -280,6 +280,7 @@ impl Writer {
             drops: page.summary.drops,
             clock: ClockState::Synchronised,
             eventful: self.indexer.builder().is_eventful(),
+            has_flows: true,
             classes,
             filter,
         });

@@ -272,10 +272,16 @@ fn without_a_free_index_the_segment_says_that_it_has_no_flows() {
     let mut found = Vec::new();
     crate::verify::verify(&volume, &store.state, |report| found.extend(report.findings));
     assert_eq!(found, [crate::verify::Finding::NoFlows]);
+    let searchable = |volume: &SimVolume| -> Vec<bool> {
+        let reader = crate::Reader::open(volume.clone(), crate::ReaderOptions::default()).unwrap();
+        reader.segments().iter().map(|segment| segment.has_flows).collect()
+    };
+    assert_eq!(searchable(&volume), [true, false, true]);
     crate::reindex(&mut store, reading(9), |_, _, _| {}).unwrap();
     found.clear();
     crate::verify::verify(&volume, &store.state, |report| found.extend(report.findings));
     assert_eq!(found, []);
+    assert_eq!(searchable(&volume), [true, true, true]);
 }
 
 #[test]

@@ -178,6 +178,7 @@ impl Sealed {
             drops: summary.drops,
             clock: summary.clock,
             eventful: self.eventful,
+            has_flows: summary.has_flows,
             classes: self.classes,
             filter: self.filter.clone(),
         }
