@@ -13,7 +13,7 @@ use hindcap_wire::time::Timestamp;
 use serde::Serialize;
 
 use crate::args;
-use crate::exit::{Exit, Failure, of_outcome};
+use crate::exit::{Code, Failure, of_outcome};
 use crate::report::{self, Watcher};
 
 fn ask(target: &args::Target, interrupted: Arc<AtomicBool>) -> Ask {
@@ -54,7 +54,7 @@ pub(crate) fn fetch(
     args: &args::Fetch,
     interrupted: Arc<AtomicBool>,
     now: Timestamp,
-) -> Result<Exit, Failure> {
+) -> Result<Code, Failure> {
     let query = args.query.query(now).map_err(Failure::new)?;
     let limits = Limits { max_bytes: args.max_bytes, max_packets: args.max_packets, snaplen: args.snaplen };
     let extract = Extract { query, limits, format: args.format() };
@@ -84,10 +84,10 @@ fn default_name(args: &args::Fetch, now: Timestamp) -> PathBuf {
     PathBuf::from(format!("{}-{stamp}Z.{extension}", args.target.sensor))
 }
 
-fn exit_of(fetched: &Fetched) -> Exit {
+fn exit_of(fetched: &Fetched) -> Code {
     let empty = fetched.manifest.packets == 0;
     match of_outcome(fetched.outcome) {
-        Exit::Done if empty => Exit::NothingMatched,
+        Code::Done if empty => Code::NothingMatched,
         exit => exit,
     }
 }
@@ -124,7 +124,7 @@ pub(crate) fn search(
     args: &args::Search,
     interrupted: Arc<AtomicBool>,
     now: Timestamp,
-) -> Result<Exit, Failure> {
+) -> Result<Code, Failure> {
     let query = args.query.query(now).map_err(Failure::new)?;
     let search = message::Search { query, limit: args.limit };
     let mut watcher = Watcher::new(args.output.quiet);
@@ -139,11 +139,11 @@ pub(crate) fn search(
     Ok(exit_of_list(&sessions))
 }
 
-fn exit_of_list(sessions: &Sessions) -> Exit {
+fn exit_of_list(sessions: &Sessions) -> Code {
     match (sessions.rows.is_empty(), sessions.why_empty) {
-        (false, _) => Exit::Done,
-        (true, Some(WhyEmpty::Pruned { .. })) => Exit::OutOfRetention,
-        (true, _) => Exit::NothingMatched,
+        (false, _) => Code::Done,
+        (true, Some(WhyEmpty::Pruned { .. })) => Code::OutOfRetention,
+        (true, _) => Code::NothingMatched,
     }
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn estimate(
     args: &args::Estimate,
     interrupted: Arc<AtomicBool>,
     now: Timestamp,
-) -> Result<Exit, Failure> {
+) -> Result<Code, Failure> {
     let query = args.query.query(now).map_err(Failure::new)?;
     let mut watcher = Watcher::new(args.output.quiet);
     let result = api.estimate(&ask(&args.target, interrupted), &query, &mut |event| watcher.see(&event));
@@ -164,9 +164,9 @@ pub(crate) fn estimate(
         print(&estimate.to_string())?
     }
     Ok(match (estimate.packets_max, estimate.why_empty) {
-        (0, Some(WhyEmpty::Pruned { .. })) => Exit::OutOfRetention,
-        (0, _) => Exit::NothingMatched,
-        _ => Exit::Done,
+        (0, Some(WhyEmpty::Pruned { .. })) => Code::OutOfRetention,
+        (0, _) => Code::NothingMatched,
+        _ => Code::Done,
     })
 }
 
@@ -180,7 +180,7 @@ struct SensorJson<'a> {
     status: &'a Option<Status>,
 }
 
-pub(crate) fn status(api: &mut dyn Api, args: &args::Status, now: Timestamp) -> Result<Exit, Failure> {
+pub(crate) fn status(api: &mut dyn Api, args: &args::Status, now: Timestamp) -> Result<Code, Failure> {
     let views = api.sensors(args.sensor.as_ref(), args.timeout.into())?;
     for view in &views {
         let SensorView { sensor, online, state, status } = view;
@@ -194,13 +194,13 @@ pub(crate) fn status(api: &mut dyn Api, args: &args::Status, now: Timestamp) -> 
     match (&args.sensor, views.first()) {
         (Some(sensor), None) => Err(Failure {
             message: format!("no sensor {sensor} has ever been seen at this broker"),
-            exit: Exit::TimeoutOrOffline,
+            exit: Code::Offline,
         }),
-        (Some(_), Some(view)) if !view.online => Ok(Exit::TimeoutOrOffline),
+        (Some(_), Some(view)) if !view.online => Ok(Code::Offline),
         (None, None) => {
             eprintln!("hindcap: no sensor has ever been seen at this broker");
-            Ok(Exit::NothingMatched)
+            Ok(Code::NothingMatched)
         }
-        _ => Ok(Exit::Done),
+        _ => Ok(Code::Done),
     }
 }

@@ -16,7 +16,7 @@ mod exit;
 mod report;
 
 use args::{Args, Command};
-use exit::Exit;
+use exit::Code;
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -52,5 +52,5 @@ fn main() -> ExitCode {
         eprintln!("hindcap: {}", failure.message);
         failure.exit
     });
-    Exit::into(exit)
+    Code::into(exit)
 }

@@ -3,6 +3,8 @@
 //!
 //! The clock is an argument of the conversion. [`parse_duration`] and [`parse_when`] serve other flags as well.
 
+pub mod exit;
+
 use std::fmt;
 
 use clap::Args;
