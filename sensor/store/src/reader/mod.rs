@@ -251,7 +251,7 @@ impl<V: VolumeRead> Reader<V> {
         pages: &PageSet,
         visit: &mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>,
     ) -> Result<Served, ReadError> {
-        let Indexed { doc, damage, .. } = self.indexed(segment)?;
+        let Indexed { doc, .. } = self.indexed(segment)?;
         let mut served = Served::default();
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reading =
@@ -259,21 +259,14 @@ impl<V: VolumeRead> Reader<V> {
         let done = reading.serve(pages, &mut served, visit);
         self.buffer = buffer;
         done?;
-        for stretch in &damage {
-            let (start, end) = (stretch.start / PAGE_BYTES, stretch.end / PAGE_BYTES);
-            if (start..end).any(|page| pages.contains(page as u16)) {
-                let times = pages::times_of(&doc, start.saturating_sub(1)..end + 1);
-                served.damage.push(Damage { pages: (start, end), times });
-            }
-        }
         if !served.damage.is_empty() {
             self.still_there(segment)?;
         }
         Ok(served)
     }
 
-    /// Stretches of `segment` that hold no whole batch although later ones do: what a query of all pages would report.
-    /// Known for segments without index only; sealed ones tell it page by page.
+    /// Stretches of `segment` that hold no whole batch although later ones do. No index knows what was in them, so no plan
+    /// names their pages: whoever tells coverage asks here. Known for segments without index only.
     ///
     /// # Errors
     /// As [`Reader::index`].

@@ -452,6 +452,27 @@ fn damaged_pages_are_reported_and_never_served() {
 }
 
 #[test]
+fn a_lost_batch_of_the_open_segment_is_told_even_if_nobody_asks_for_its_pages() {
+    let (memory, writers) = store();
+    let whole = reader(&memory);
+    let info = whole.segments()[3].clone();
+    assert!(reader(&memory).lost_stretches(&info).unwrap().is_empty());
+    // Not in the first batch: without its interfaces nothing of an open segment can be served.
+    let at = 1_400_000;
+    memory.change(0, at, |byte| byte ^ 1);
+    let mut reader = reader(&memory);
+    let lost = reader.lost_stretches(&info).unwrap();
+    let page = (at / PAGE) as u32;
+    assert!(lost.len() == 1 && lost[0].pages.0 <= page && page < lost[0].pages.1, "{lost:?}");
+    let (got, served) = all_of(&mut reader, 4);
+    assert_eq!(served.damage.iter().map(|damage| damage.pages).collect::<Vec<_>>(), [lost[0].pages]);
+    let missing: Vec<u64> =
+        writers[3].kept.iter().map(|kept| kept.0).filter(|at| got.iter().all(|got| got.0 != *at)).collect();
+    assert!(!missing.is_empty() && got.len() + missing.len() == writers[3].kept.len());
+    assert!(missing.iter().all(|at| (lost[0].times.0.0..=lost[0].times.1.0).contains(at)));
+}
+
+#[test]
 fn a_damaged_index_is_built_again_from_the_batches() {
     let (memory, writers) = store();
     for at in [writers[0].at + 8, writers[0].at + 5_000, SEGMENT - 100] {
