@@ -130,15 +130,18 @@ impl FileHeader {
         let Some(head) = input.first_chunk::<RECORD_HEADER_BYTES>() else {
             return Ok(Record::Need(self.record_bytes));
         };
-        let word = |at: usize| self.order.u32([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let (caplen, orig_len) = self.lengths(word(8), word(12));
+        let words =
+            [0, 4, 8, 12].map(|at| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+        let words = if self.order == ByteOrder::Little { words } else { words.map(u32::swap_bytes) };
+        let [secs, fraction, first, second] = words;
+        let (caplen, orig_len) = self.lengths(first, second);
         if caplen > CAPLEN_MAX {
             return Err("captured length over 262144");
         }
         let end = self.record_bytes + caplen as usize;
         let Some(bytes) = input.get(self.record_bytes..end) else { return Ok(Record::Need(end)) };
-        let nanos = u64::from(word(4)) * u64::from(self.nanos_per_fraction);
-        let timestamp = Timestamp::from_parts(u64::from(word(0)), 0).plus_nanos(nanos);
+        let nanos = u64::from(fraction) * u64::from(self.nanos_per_fraction);
+        let timestamp = Timestamp::from_parts(u64::from(secs), 0).plus_nanos(nanos);
         Ok(Record::Packet(end, Packet { timestamp, interface: 0, orig_len, bytes }))
     }
 

@@ -112,6 +112,10 @@ impl SavefileSource {
     fn decode<S: PacketSink>(&mut self, sink: &mut S) -> (usize, Result<usize, DecodeError>) {
         let mut packets = 0;
         loop {
+            let input = &self.buffer[self.start..self.end];
+            let (used, count) = self.decoder.packets(input, |packet| sink.packet(packet));
+            self.start += used;
+            packets += count;
             let (used, event) = match self.decoder.next(&self.buffer[self.start..self.end]) {
                 Ok(step) => step,
                 Err(error) => return (packets, Err(error)),

@@ -1,13 +1,14 @@
 //! pcapng blocks as the recorder writes them (draft-ietf-opsawg-pcapng-02, sections 4.1 to 4.3), little-endian.
 //!
 //! Only what a segment needs: one section header, interfaces with name and nanosecond resolution, enhanced packets
-//! without options, and skip blocks. Foreign savefiles are the business of `pcapng`.
+//! without options (both written by `pcapng::write`), and skip blocks.
 
 use alloc::string::String;
 
 use super::{BLOCK_OVERHEAD_BYTES, Cursor, SKIP_BYTES_MAX, block_type, u16_at, u32_at};
 use crate::limits::{CAPLEN_MAX, INTERFACE_NAME_BYTES_MAX};
 use crate::packet::{Interface, LinkType, Packet};
+use crate::pcapng::write;
 use crate::time::Timestamp;
 
 /// A section header without options.
@@ -22,7 +23,6 @@ pub const IDB_BYTES_MAX: usize = BLOCK_OVERHEAD_BYTES + 8 + 4 + INTERFACE_NAME_B
 const BYTE_ORDER_MAGIC: u32 = 0x1A2B_3C4D;
 const OPT_END: u16 = 0;
 const OPT_IF_NAME: u16 = 2;
-const OPT_IF_TSRESOL: u16 = 9;
 
 /// `len` rounded up to the 32-bit grid of pcapng.
 const fn padded(len: usize) -> usize {
@@ -43,63 +43,17 @@ pub fn put_shb(out: &mut [u8]) -> usize {
     cursor.at
 }
 
-/// Writes an interface block to the front of `out` (at least [`IDB_BYTES_MAX`] long); returns its length.
-///
-/// The name is cut to [`INTERFACE_NAME_BYTES_MAX`] bytes at a character boundary.
+/// Writes an interface block to the front of `out` (at least [`IDB_BYTES_MAX`] long); returns its length. The interface
+/// is written as [`write::stored`] gives it.
 pub fn put_idb(out: &mut [u8], interface: &Interface) -> usize {
-    let name = cut(&interface.name).as_bytes();
-    let name_option = if name.is_empty() { 0 } else { 4 + padded(name.len()) };
-    let total = BLOCK_OVERHEAD_BYTES + 8 + name_option + 8 + 4;
-    out[..total].fill(0);
-    let mut cursor = Cursor::new(out);
-    cursor
-        .u32(block_type::INTERFACE)
-        .u32(total as u32)
-        .u16(interface.link_type.0)
-        .u16(0)
-        .u32(interface.snaplen);
-    if !name.is_empty() {
-        cursor.u16(OPT_IF_NAME).u16(name.len() as u16).put(name);
-        cursor.at = padded(cursor.at);
-    }
-    cursor.u16(OPT_IF_TSRESOL).u16(1).put(&[9, 0, 0, 0]).u16(OPT_END).u16(0).u32(total as u32);
-    cursor.at
-}
-
-/// The longest start of `name` that fits an interface block.
-fn cut(name: &str) -> &str {
-    let mut end = name.len().min(INTERFACE_NAME_BYTES_MAX);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
+    write::interface(out, interface).unwrap_or(0)
 }
 
 /// Writes a packet block to the front of `out`, which must be at least [`epb_bytes`] long; returns its length.
 /// `interface` is the number inside the segment.
 #[inline]
 pub fn put_epb(out: &mut [u8], interface: u32, packet: &Packet<'_>) -> usize {
-    let caplen = packet.bytes.len();
-    let total = epb_bytes(caplen);
-    let out = &mut out[..total];
-    let (head, rest) = out.split_at_mut(28);
-    let fields: [u32; 7] = [
-        block_type::PACKET,
-        total as u32,
-        interface,
-        (packet.timestamp.0 >> 32) as u32,
-        packet.timestamp.0 as u32,
-        caplen as u32,
-        packet.orig_len,
-    ];
-    for (slot, field) in head.chunks_exact_mut(4).zip(fields) {
-        slot.copy_from_slice(&field.to_le_bytes());
-    }
-    let tail = rest.len() - 4;
-    rest[tail..].copy_from_slice(&(total as u32).to_le_bytes());
-    rest[caplen..tail].fill(0);
-    rest[..caplen].copy_from_slice(packet.bytes);
-    total
+    write::packet(out, interface, packet).unwrap_or(0)
 }
 
 /// Makes all of `out` one skip block: 12 to [`SKIP_BYTES_MAX`] bytes, a multiple of 4. The payload becomes zeros.
@@ -218,7 +172,7 @@ mod tests {
         put_skip(&mut bytes[at..at + 12]);
         let blocks: Vec<_> = Blocks::new(&bytes[..at + 12]).collect();
         assert_eq!(blocks.len(), 4);
-        assert_eq!(blocks[1].interface(), Some(interface));
+        assert_eq!(blocks[1].interface(), Some(write::stored(&interface)));
         assert_eq!(blocks[2].packet(), Some(packet));
         assert_eq!(blocks[2].bytes.len(), epb_bytes(5));
         assert_eq!(blocks[3].block_type, block_type::SKIP);

@@ -150,6 +150,21 @@ impl Decoder {
         }
     }
 
+    /// Gives `each` the packets at the start of `input`, as many calls of [`Decoder::next`] would, up to whatever is
+    /// something else; how many bytes of `input` are done with, and how many packets they were.
+    #[inline]
+    pub fn packets<'a>(&mut self, input: &'a [u8], mut each: impl FnMut(&Packet<'a>)) -> (usize, usize) {
+        let State::Classic(file) = self.state else { return (0, 0) };
+        let (mut used, mut packets) = (0, 0);
+        while let Ok(Record::Packet(bytes, packet)) = file.record(&input[used..]) {
+            each(&packet);
+            used += bytes;
+            packets += 1;
+        }
+        self.offset += used as u64;
+        (used, packets)
+    }
+
     /// Says whether the savefile may end here, with `rest` bytes that [`Decoder::next`] did not use.
     ///
     /// # Errors

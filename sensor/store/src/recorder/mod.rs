@@ -51,6 +51,8 @@ pub struct Recorder {
     used: usize,
     /// Blocks must end here.
     limit: usize,
+    /// The batch's last page whose first packet block is marked.
+    marked: usize,
     indexer: Option<Box<Indexer>>,
     buffers: heapless::Vec<Box<Batch>, { RecorderOptions::BUFFERS_MAX }>,
     indexers: heapless::Vec<Box<Indexer>, INDEXERS>,
@@ -125,6 +127,7 @@ impl Recorder {
             batch: None,
             used: 0,
             limit: 0,
+            marked: usize::MAX,
             indexer: None,
             buffers,
             indexers: heapless::Vec::new(),
@@ -160,8 +163,13 @@ impl Recorder {
         let (Some(batch), Some(open)) = (&mut self.batch, &self.open) else { return };
         let local = self.interfaces.current();
         let inside = Packet { interface: local, ..*packet };
+        let page = self.used / PAGE_BYTES as usize;
+        if page != self.marked {
+            self.marked = page;
+            batch.marks.first_block(self.used);
+        }
         if let Some(indexer) = &mut self.indexer {
-            indexer.packet(((open.end + self.used as u32) / PAGE_BYTES) as u16, &inside);
+            indexer.packet((open.end / PAGE_BYTES) as u16 + page as u16, &inside);
         }
         self.used += put_epb(&mut batch.bytes[self.used..], local, &inside);
         batch.captured_bytes += packet.bytes.len() as u64;
@@ -221,6 +229,7 @@ impl Recorder {
             if self.used + EVENT_BYTES > self.limit {
                 return;
             }
+            batch.marks.other(self.used);
             self.used += event.encode(&mut batch.bytes[self.used..]);
             self.events.pop_front();
         }

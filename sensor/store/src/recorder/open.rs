@@ -70,10 +70,8 @@ impl Recorder {
         let room = chunk_rest.min(self.data_limit - open.end) as usize;
         self.limit = room - COMMIT_BYTES - SKIP_BYTES_MIN;
         self.used = if open.sequence == 0 { HEADER_END } else { 0 };
-        batch.segment = open.number;
-        batch.captured_bytes = 0;
-        batch.commit.packets = 0;
-        batch.commit.times = (Timestamp::MAX, Timestamp::MIN);
+        self.marked = usize::MAX;
+        batch.begin(open.number);
         self.batch = Some(batch);
         self.clock.begin_batch();
         self.put_events();
@@ -114,6 +112,7 @@ impl Recorder {
         if self.used + IDB_BYTES_MAX > self.limit {
             return false;
         }
+        batch.marks.other(self.used);
         self.used += put_idb(&mut batch.bytes[self.used..], interface);
         if let Some(indexer) = &mut self.indexer {
             indexer.interface(interface);

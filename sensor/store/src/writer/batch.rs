@@ -1,6 +1,7 @@
 //! One batch in memory: what the recorder fills and the writer makes durable.
 
 use hindcap_wire::drops::DropCounts;
+use hindcap_wire::index::PageEntry;
 use hindcap_wire::ledger::{COMMIT_BYTES, Commit, put_skip};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 use hindcap_wire::time::{ClockState, Timestamp};
@@ -8,6 +9,39 @@ use hindcap_wire::time::{ClockState, Timestamp};
 use crate::volume::aligned::{ALIGN, AlignedBuf};
 
 const PAGE: usize = PAGE_BYTES as usize;
+
+/// Interface and event blocks that are marked; more than a batch has in practice.
+const OTHERS: usize = 32;
+
+/// Where the blocks are that the tail tells of, noted while they are written, so that nobody walks the batch for them.
+#[derive(Clone, Debug)]
+pub(crate) struct Marks {
+    /// By page: the first packet block, in words from the page's start, [`PageEntry::NO_BLOCK`] for none.
+    pub first_blocks: [u16; CHUNK_BYTES as usize / PAGE],
+    /// Offsets of interface and event blocks; `None` when there were too many.
+    pub others: Option<heapless::Vec<u32, OTHERS>>,
+}
+
+impl Marks {
+    const fn none() -> Self {
+        let others = Some(heapless::Vec::new());
+        Self { first_blocks: [PageEntry::NO_BLOCK; CHUNK_BYTES as usize / PAGE], others }
+    }
+
+    /// The first packet block of a page is about to be written at `at`.
+    pub(crate) fn first_block(&mut self, at: usize) {
+        if let Some(slot) = self.first_blocks.get_mut(at / PAGE) {
+            *slot = (at % PAGE / 4) as u16;
+        }
+    }
+
+    /// An interface or event block is about to be written at `at`.
+    pub(crate) fn other(&mut self, at: usize) {
+        if self.others.as_mut().is_some_and(|others| others.push(at as u32).is_err()) {
+            self.others = None;
+        }
+    }
+}
 
 /// See the module. Behind the chunk lies room for the terminator.
 #[derive(Debug)]
@@ -17,6 +51,7 @@ pub(crate) struct Batch {
     pub segment: u32,
     /// Captured bytes (sum of caplen) in it.
     pub captured_bytes: u64,
+    pub marks: Marks,
     /// Complete once the batch is closed; `bytes` then says how long it is.
     pub commit: Commit,
 }
@@ -28,6 +63,7 @@ impl Batch {
             bytes: AlignedBuf::new(CHUNK_BYTES as usize + ALIGN),
             segment: 0,
             captured_bytes: 0,
+            marks: Marks::none(),
             commit: Commit {
                 sequence: 0,
                 generation: 0,
@@ -45,6 +81,13 @@ impl Batch {
                 clock: ClockState::Unknown,
             },
         }
+    }
+
+    /// Forgets what it held, to be filled for `segment`.
+    pub(crate) fn begin(&mut self, segment: u32) {
+        (self.segment, self.captured_bytes, self.marks) = (segment, 0, Marks::none());
+        self.commit.packets = 0;
+        self.commit.times = (Timestamp::MAX, Timestamp::MIN);
     }
 
     /// Where a batch ends that holds `used` bytes of blocks and ends as early as possible.
@@ -65,10 +108,10 @@ impl Batch {
         self.commit.encode(&mut self.bytes[commit_at..end]);
     }
 
-    /// The batch, once closed.
-    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+    /// The batch, once closed, and what it is made of.
+    pub(crate) fn filled_mut(&mut self) -> (&mut [u8], &Marks) {
         let end = self.commit.bytes as usize;
-        &mut self.bytes[..end]
+        (&mut self.bytes[..end], &self.marks)
     }
 
     /// The batch and `terminator` zeros.

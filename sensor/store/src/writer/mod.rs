@@ -174,7 +174,7 @@ impl<V: VolumeWrite> Writer<V> {
             created: batch.commit.wall,
             chain_before,
         };
-        header.encode(batch.filled_mut());
+        header.encode(batch.filled_mut().0);
         self.notes.retain(|note| note.0 != batch.segment);
         self.tables = Some((batch.segment, SegmentTables::new(header, self.hash_chain)));
     }
@@ -184,7 +184,8 @@ impl<V: VolumeWrite> Writer<V> {
         let area = Area::Segment(batch.segment);
         let segment_bytes = self.volume.geometry().segment_bytes;
         let commit = batch.commit;
-        tables.seal_batch(&commit, batch.filled_mut());
+        let (bytes, marks) = batch.filled_mut();
+        tables.seal_batch(&commit, bytes, marks);
         self.unflushed.add(&Unflushed::of(batch));
         let at_end = commit.offset + commit.bytes == segment_bytes;
         let terminator = if at_end { 0 } else { self.volume.geometry().sector_bytes as usize };

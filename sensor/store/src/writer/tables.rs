@@ -1,16 +1,17 @@
-//! What the tail of a segment tells beside its flows, gathered batch by batch from the bytes themselves: the recorder,
-//! recovery and reindexing run the same code over the same bytes, so that they come to the same index.
+//! What the tail of a segment tells beside its flows, gathered batch by batch: by recovery and reindexing from the bytes
+//! themselves, by the recorder from what it noted while it wrote them (in debug builds it walks them too, and compares).
 
 use std::ops::Range;
 
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::index::{BatchEntry, PageEntry};
-use hindcap_wire::ledger::{Blocks, Commit, SegmentHeader, batch_crc_start, block_type};
+use hindcap_wire::ledger::{Blocks, Commit, RawBlock, SegmentHeader, batch_crc_start, block_type};
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::Interface;
 use hindcap_wire::time::{ClockState, Timestamp};
 use sha2::{Digest, Sha256};
 
+use super::batch::Marks;
 use crate::index::Builder;
 
 const PAGE: usize = PAGE_BYTES as usize;
@@ -66,7 +67,7 @@ impl SegmentTables {
     }
 
     /// Puts the CRC into a batch that the recorder has filled, and takes it in.
-    pub(crate) fn seal_batch(&mut self, commit: &Commit, batch: &mut [u8]) {
+    pub(crate) fn seal_batch(&mut self, commit: &Commit, batch: &mut [u8], marks: &Marks) {
         let covered = Commit::covered_bytes(batch.len());
         let last = batch.len() - PAGE;
         let mut batch_crc = batch_crc_start(&self.header.store);
@@ -83,14 +84,38 @@ impl SegmentTables {
         Commit::seal(batch, batch_crc.finalize());
         crc.update(&batch[covered..]);
         self.push_page(crc.finalize());
-        self.take_in(commit, batch, first_page);
+        match &marks.others {
+            Some(others) => {
+                for (page, first_block) in self.pages[first_page..].iter_mut().zip(marks.first_blocks) {
+                    page.first_block = first_block;
+                }
+                for at in others {
+                    Blocks::new(&batch[*at as usize..]).next().iter().for_each(|block| self.note(block));
+                }
+                debug_assert!(self.is_marked_right(batch, first_page), "marks differ from the blocks");
+            }
+            None => self.walk(batch, first_page),
+        }
+        self.take_in(commit, batch);
+    }
+
+    /// Whether a walk over the batch comes to the first blocks that the marks tell.
+    fn is_marked_right(&self, batch: &[u8], first_page: usize) -> bool {
+        let mut walked = self.clone();
+        walked.pages[first_page..].iter_mut().for_each(|page| page.first_block = PageEntry::NO_BLOCK);
+        (walked.interfaces, walked.events) = (Vec::new(), Vec::new());
+        walked.walk(batch, first_page);
+        walked.pages == self.pages
+            && self.interfaces.ends_with(&walked.interfaces)
+            && self.events.ends_with(&walked.events)
     }
 
     /// Takes in a batch that lies on the disk and passed its check.
     pub(crate) fn absorb(&mut self, commit: &Commit, batch: &[u8]) {
         let first_page = self.pages.len();
         batch.chunks_exact(PAGE).for_each(|page| self.push_page(crc32fast::hash(page)));
-        self.take_in(commit, batch, first_page);
+        self.walk(batch, first_page);
+        self.take_in(commit, batch);
     }
 
     /// Takes in pages that belong to no whole batch: no reader will believe them. Their bytes count for the hash of the
@@ -112,20 +137,30 @@ impl SegmentTables {
         self.pages.push(PageEntry { crc32, first_block: PageEntry::NO_BLOCK });
     }
 
-    fn take_in(&mut self, commit: &Commit, batch: &[u8], first_page: usize) {
+    /// Looks at every block of a batch.
+    fn walk(&mut self, batch: &[u8], first_page: usize) {
         for block in Blocks::new(batch) {
-            match block.block_type {
-                block_type::PACKET => {
-                    let entry = &mut self.pages[first_page + block.offset / PAGE];
-                    if entry.first_block == PageEntry::NO_BLOCK {
-                        entry.first_block = (block.offset % PAGE / 4) as u16;
-                    }
+            if block.block_type == block_type::PACKET {
+                let entry = &mut self.pages[first_page + block.offset / PAGE];
+                if entry.first_block == PageEntry::NO_BLOCK {
+                    entry.first_block = (block.offset % PAGE / 4) as u16;
                 }
-                block_type::INTERFACE => self.interfaces.extend(block.interface()),
-                block_type::EVENT => self.events.push(block.body.to_vec()),
-                _ => {}
+            } else {
+                self.note(&block);
             }
         }
+    }
+
+    /// Takes note of a block that is no packet.
+    fn note(&mut self, block: &RawBlock<'_>) {
+        match block.block_type {
+            block_type::INTERFACE => self.interfaces.extend(block.interface()),
+            block_type::EVENT => self.events.push(block.body.to_vec()),
+            _ => {}
+        }
+    }
+
+    fn take_in(&mut self, commit: &Commit, batch: &[u8]) {
         self.end += batch.len() as u32;
         self.batches += 1;
         self.packets_seen += u64::from(commit.packets);
