@@ -239,7 +239,7 @@ impl Pending {
         self.bytes = 0;
         waiting.retain(|(number, _, _)| *number < layout.segments);
         waiting.sort_by_key(|(number, _, _)| *number);
-        write_filters(volume, &layout, &waiting)?;
+        write_filters(volume, &waiting)?;
         volume.flush(Area::Catalog)?;
         write_entries(volume, &waiting)?;
         volume.flush(Area::Catalog)
@@ -248,19 +248,29 @@ impl Pending {
 
 fn write_filters(
     volume: &mut impl VolumeWrite,
-    layout: &Layout,
     waiting: &[(u32, Entry, Vec<u8>)],
 ) -> Result<(), VolumeError> {
-    let mut buf = Vec::new();
-    for (number, _, filter) in waiting.iter().filter(|(_, _, filter)| !filter.is_empty()) {
-        buf.clear();
-        buf.extend_from_slice(filter);
-        buf.resize((filter.len() as u64).next_multiple_of(ALIGN).min(layout.slot_bytes) as usize, 0);
-        if buf.len() >= filter.len() {
-            volume.write(Area::Catalog, layout.slot(*number), &buf)?;
-        }
+    for (number, _, filter) in waiting {
+        write_filter(volume, *number, filter)?;
     }
     Ok(())
+}
+
+/// Writes a filter into the slot of `segment`, without flushing; returns the bytes written, 0 without a filter.
+pub(crate) fn write_filter(
+    volume: &mut impl VolumeWrite,
+    segment: u32,
+    filter: &[u8],
+) -> Result<u64, VolumeError> {
+    let layout = Layout::of(&volume.geometry());
+    let bytes = (filter.len() as u64).next_multiple_of(ALIGN).min(layout.slot_bytes);
+    if filter.is_empty() || bytes < filter.len() as u64 {
+        return Ok(0);
+    }
+    let mut buf = filter.to_vec();
+    buf.resize(bytes as usize, 0);
+    volume.write(Area::Catalog, layout.slot(segment), &buf)?;
+    Ok(bytes)
 }
 
 /// Entries share sectors: the block of each group of neighbours is read, changed and written.

@@ -18,6 +18,7 @@ pub mod index;
 pub mod layout;
 mod mend;
 mod options;
+mod provisional;
 pub mod reader;
 mod recorder;
 mod recovery;

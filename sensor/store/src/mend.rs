@@ -76,6 +76,8 @@ fn entry_of(segment: u32, page: &hindcap_wire::ledger::SummaryPage, index: Optio
 
 #[cfg(test)]
 mod tests {
+    use hindcap_wire::index::IndexLimits;
+
     use super::*;
     use crate::recorder::tests::{ethernet, finished, push, reading, store};
     use crate::sim::{Image, SimVolume};
@@ -141,9 +143,10 @@ mod tests {
             recorder.rotate();
         }
         finished(recorder);
-        let written = catalog_bytes(&volume);
+        // Behind the four sealed segments comes the slot of the open one, with the filter of its provisional tail.
+        let sealed = 16_384 + 4 * IndexLimits::for_segment(4 << 20).slot_bytes as usize;
         let mended = restarted(wiped(&volume), &volume);
-        assert!(catalog_bytes(&mended) == written, "to the byte");
+        assert!(catalog_bytes(&mended)[..sealed] == catalog_bytes(&volume)[..sealed], "to the byte");
     }
 
     #[test]

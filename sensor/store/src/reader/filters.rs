@@ -10,8 +10,9 @@ use crate::volume::VolumeRead;
 /// Filters by generation.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
-    /// `None` when the segment has none that can be believed.
-    cached: BTreeMap<u64, Option<Filter>>,
+    /// By generation and CRC, because an open segment has other filters before it has its last one. `None` when the
+    /// segment has none that can be believed.
+    cached: BTreeMap<(u64, u32), Option<Filter>>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -40,21 +41,22 @@ impl Filters {
         if asked().next().is_none() {
             return true;
         }
-        if !self.cached.contains_key(&entry.generation) {
+        let which = (entry.generation, entry.filter_crc);
+        if !self.cached.contains_key(&which) {
             let filter = catalog::filter(volume, segment, entry).ok().flatten();
             let verdict =
                 filter.as_ref().is_none_or(|filter| asked().all(|key| filter.may_contain(key.value())));
-            self.keep(entry.generation, filter);
+            self.keep(which, filter);
             return verdict;
         }
-        let filter = self.cached.get(&entry.generation).and_then(Option::as_ref);
+        let filter = self.cached.get(&which).and_then(Option::as_ref);
         filter.is_none_or(|filter| asked().all(|key| filter.may_contain(key.value())))
     }
 
     /// Keeps a filter as long as no newer ones need its place.
-    fn keep(&mut self, generation: u64, filter: Option<Filter>) {
+    fn keep(&mut self, which: (u64, u32), filter: Option<Filter>) {
         self.bytes += cost(filter.as_ref());
-        self.cached.insert(generation, filter);
+        self.cached.insert(which, filter);
         while self.bytes > self.bytes_max {
             let Some((_, oldest)) = self.cached.pop_first() else { break };
             self.bytes -= cost(oldest.as_ref());
@@ -63,7 +65,7 @@ impl Filters {
 
     /// Forgets what is older than `oldest`.
     pub(super) fn forget_before(&mut self, oldest: u64) {
-        let kept = self.cached.split_off(&oldest);
+        let kept = self.cached.split_off(&(oldest, 0));
         let gone = std::mem::replace(&mut self.cached, kept);
         self.bytes -= gone.values().map(|filter| cost(filter.as_ref())).sum::<usize>();
     }

@@ -163,11 +163,21 @@ impl<V: VolumeRead> Reader<V> {
             self.indexes.push(indexed.clone());
             return Ok(indexed);
         }
-        let sealed = if known.info.state == SegmentState::Sealed { self.read_tail(segment)? } else { None };
-        let indexed = match sealed {
+        // The index of a provisional tail is as good as the one that was read from it.
+        let end = known.provisional.map(|said| said.data_bytes);
+        if let Some(at) = cached.filter(|at| end == Some(self.indexes[*at].doc.pages() * PAGE_BYTES)) {
+            return Ok(self.indexes[at].clone());
+        }
+        let whole = known.info.state == SegmentState::Sealed;
+        let stored = match known.provisional {
+            Some(said) => said.index(&self.volume, segment.number)?,
+            None if whole => self.read_tail(segment)?,
+            None => None,
+        };
+        let indexed = match stored {
             Some(doc) => {
                 let doc = Arc::new(doc);
-                Indexed { generation: segment.generation, doc, damage: Vec::new(), whole: true }
+                Indexed { generation: segment.generation, doc, damage: Vec::new(), whole }
             }
             None => self.scan_batches(&known)?,
         };

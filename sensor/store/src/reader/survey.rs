@@ -9,6 +9,7 @@ use super::ReadError;
 use super::info::{SegmentInfo, SegmentState};
 use super::scan::Turn;
 use crate::catalog::{self, Entry};
+use crate::provisional::{Provisional, believed};
 use crate::state::{Slots, State};
 use crate::volume::{Area, VolumeError, VolumeRead};
 
@@ -19,8 +20,10 @@ pub(super) struct Known {
     pub header: SegmentHeader,
     /// The header's block does not read back; `header` is made from the summary.
     pub header_damaged: bool,
-    /// The catalog's entry of this generation.
+    /// The catalog's entry of this generation, or what stands for it in the provisional tail.
     pub entry: Option<Entry>,
+    /// The index of an open segment whose recorder ended in order.
+    pub provisional: Option<Provisional>,
 }
 
 /// Reads the header of a segment; `None` when there is none.
@@ -40,20 +43,29 @@ fn header_or_zeros(
 
 /// Reads the summary of a segment; `None` when its last page is none.
 pub(super) fn summary(volume: &impl VolumeRead, segment: u32) -> Result<Option<SummaryPage>, VolumeError> {
+    let page = last_page(volume, segment)?;
+    Ok(summary_in(volume, &page))
+}
+
+fn last_page(volume: &impl VolumeRead, segment: u32) -> Result<Vec<u8>, VolumeError> {
     let mut page = vec![0; SummaryPage::BYTES];
     let offset = u64::from(volume.geometry().segment_bytes) - SummaryPage::BYTES as u64;
     volume.read(Area::Segment(segment), offset, &mut page)?;
+    Ok(page)
+}
+
+fn summary_in(volume: &impl VolumeRead, page: &[u8]) -> Option<SummaryPage> {
     let data_fits = |page: &SummaryPage| {
         page.data_bytes <= volume.geometry().segment_bytes && page.data_bytes % PAGE_BYTES == 0
     };
-    Ok(SummaryPage::decode(&page).filter(data_fits))
+    SummaryPage::decode(page).filter(data_fits)
 }
 
 /// All segments that hold something, oldest generation first. `before` is what was known; what cannot have changed is
 /// taken from it. A segment that cannot be read is left out: others may still be served.
 pub(super) fn survey(volume: &impl VolumeRead, before: Vec<Known>) -> Result<Vec<Known>, ReadError> {
-    let store = match State::load(volume) {
-        Ok(Slots::Whole(state)) => Some(state.uuid),
+    let state = match State::load(volume) {
+        Ok(Slots::Whole(state)) => Some(state),
         _ => None,
     };
     let segments = volume.geometry().segments;
@@ -61,7 +73,7 @@ pub(super) fn survey(volume: &impl VolumeRead, before: Vec<Known>) -> Result<Vec
     let mut before: Vec<Option<Known>> = by_number(before, segments);
     let (mut known, mut failure) = (Vec::new(), None);
     for (number, entry) in (0..segments).zip(entries) {
-        match look(volume, number, entry, before[number as usize].take(), store) {
+        match look(volume, number, entry, before[number as usize].take(), state.as_ref()) {
             Ok(Some(segment)) => known.push(segment),
             Ok(None) => {}
             Err(error) => failure = Some(error),
@@ -102,8 +114,9 @@ fn look(
     number: u32,
     entry: Option<Entry>,
     before: Option<Known>,
-    store: Option<[u8; 16]>,
+    state: Option<&State>,
 ) -> Result<Option<Known>, VolumeError> {
+    let store = state.map(|state| state.uuid);
     let (header, unused) = header_or_zeros(volume, number)?;
     let Some(header) = header else {
         return if unused { Ok(None) } else { look_behind_damage(volume, number, entry, before, store) };
@@ -118,16 +131,33 @@ fn look(
     }
     if let Some(entry) = &entry {
         let info = info_of_entry(number, &header, entry);
-        return Ok(Some(Known { info, header, header_damaged: false, entry: Some(*entry) }));
+        return Ok(Some(Known {
+            info,
+            header,
+            header_damaged: false,
+            entry: Some(*entry),
+            provisional: None,
+        }));
     }
-    let sealed = summary(volume, number)?.filter(|page| page.generation == header.generation);
+    let page = last_page(volume, number)?;
+    let sealed = summary_in(volume, &page).filter(|page| page.generation == header.generation);
     let given_up = same.as_ref().filter(|known| known.info.state == SegmentState::Damaged);
+    let mut provisional = None;
     let info = match (sealed, given_up) {
         (Some(page), _) => info_of_summary(number, &page),
         (None, Some(known)) => known.info.clone(),
-        (None, None) => info_of_batches(volume, number, &header, same.map(|known| known.info))?,
+        (None, None) => {
+            if let Some(state) = state {
+                provisional = believed(volume, number, &header, state.epoch, &page)?;
+            }
+            match &provisional {
+                Some(said) => info_of_provisional(number, &header, said),
+                None => info_of_batches(volume, number, &header, same.map(|known| known.info))?,
+            }
+        }
     };
-    Ok(Some(Known { info, header, header_damaged: false, entry }))
+    let entry = provisional.map(|said| said.entry);
+    Ok(Some(Known { info, header, header_damaged: false, entry, provisional }))
 }
 
 /// A segment whose first bytes are damaged, but whose summary is whole.
@@ -154,7 +184,13 @@ fn look_behind_damage(
         chain_before: page.summary.chain_before,
     };
     let entry = entry.filter(|entry| entry.generation == page.generation);
-    Ok(Some(Known { info: info_of_summary(number, &page), header, header_damaged: true, entry }))
+    Ok(Some(Known {
+        info: info_of_summary(number, &page),
+        header,
+        header_damaged: true,
+        entry,
+        provisional: None,
+    }))
 }
 
 fn info_of_entry(number: u32, header: &SegmentHeader, entry: &Entry) -> SegmentInfo {
@@ -174,6 +210,12 @@ fn info_of_entry(number: u32, header: &SegmentHeader, entry: &Entry) -> SegmentI
         created: header.created,
         clock: entry.clock,
     }
+}
+
+/// What the provisional tail says; the segment stays open.
+fn info_of_provisional(number: u32, header: &SegmentHeader, said: &Provisional) -> SegmentInfo {
+    let info = info_of_entry(number, header, &said.entry);
+    SegmentInfo { state: SegmentState::Open, data_bytes: said.data_bytes, ..info }
 }
 
 fn info_of_summary(number: u32, page: &SummaryPage) -> SegmentInfo {

@@ -270,7 +270,7 @@ impl Recorder {
         // The last batch may wait for a buffer; a medium that fails does not hold up the end.
         self.may_wait = true;
         self.flush();
-        if self.link.send(Job::Close(now)) {
+        if self.link.send(Job::Close(now, self.indexer.take())) {
             while let Some(done) = self.link.receive_waiting() {
                 if matches!(done, Done::Close) {
                     break;

@@ -4,16 +4,19 @@
 //! goes on, and a second cut is survived as well. A writer that forgets to flush must be caught.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use hindcap_wire::drops::DropCounts;
+use hindcap_wire::index::PageSet;
 use hindcap_wire::ledger::{BatchItem, BatchItems, HEADER_END, SegmentHeader};
+use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::packet::{Interface, LinkType, Packet};
 use hindcap_wire::time::Timestamp;
 
 use super::*;
 use crate::ring::read_header;
 use crate::scan::{chunk_buffer, scan_batches};
-use crate::{Reading, Recorder, RecorderOptions, Store};
+use crate::{Reader, ReaderOptions, Reading, Recorder, RecorderOptions, Store};
 
 const UUID: [u8; 16] = *b"sixteen bytes id";
 const SEGMENT: u32 = 4 << 20;
@@ -240,6 +243,32 @@ fn served(volume: &SimVolume, pushed: u32) -> Result<BTreeSet<u32>, String> {
     wrong.map_or(Ok(found), Err)
 }
 
+/// Where a segment ends in a page with the magic of a provisional tail, readers must find what a walk finds.
+fn reader_agrees(volume: &SimVolume, pushed: u32) -> Result<(), String> {
+    let mut magic = [0; 8];
+    let has_one = (0..volume.geometry().segments).any(|number| {
+        let at = u64::from(SEGMENT - PAGE_BYTES) + 8;
+        volume.read(Area::Segment(number), at, &mut magic).is_ok() && magic == *b"HCPROV01"
+    });
+    if !has_one {
+        return Ok(());
+    }
+    let mut reader = Reader::open(volume.clone(), ReaderOptions::default()).map_err(|e| e.to_string())?;
+    let mut found = BTreeSet::new();
+    for segment in reader.segments().to_vec() {
+        let everything = PageSet::range(0, SEGMENT / PAGE_BYTES);
+        let served = reader.packets(&segment, &everything, &mut |at| {
+            found.insert(number_of(at.packet.bytes));
+            ControlFlow::Continue(())
+        });
+        served.map_err(|error| format!("segment {}: {error}", segment.number))?;
+    }
+    if found != served(volume, pushed)? {
+        return Err(String::from("a reader finds other packets than a walk"));
+    }
+    Ok(())
+}
+
 /// Checks one state of the medium after a cut, then records and cuts again.
 fn check(
     image: Image,
@@ -251,6 +280,7 @@ fn check(
     let geometry = Geometry { segment_bytes: SEGMENT, segments: SEGMENTS, sector_bytes: SECTOR as u32 };
     let start = again.then(|| image.clone());
     let volume = SimVolume::with_image(geometry, image);
+    reader_agrees(&volume, next)?;
     let missing = |found: &BTreeSet<u32>| {
         believed.iter().copied().find(|number| written.is_kept(*number) && !found.contains(number))
     };

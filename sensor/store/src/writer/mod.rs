@@ -20,6 +20,7 @@ use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 
 use crate::catalog;
 use crate::index::Indexer;
+use crate::provisional;
 use crate::state::State;
 use crate::volume::{Area, VolumeError, VolumeWrite};
 use crate::{Health, Reading};
@@ -38,8 +39,8 @@ pub(crate) enum Job {
     Batch(Box<Batch>),
     /// Everything of this segment has been handed over: write its tail.
     Seal(Box<Seal>),
-    /// The recorder ends in order.
-    Close(Reading),
+    /// The recorder ends in order; with what it knows of the open segment's flows.
+    Close(Reading, Option<Box<Indexer>>),
 }
 
 /// What comes back to be used again.
@@ -136,8 +137,8 @@ impl<V: VolumeWrite> Writer<V> {
                 self.seal(&mut seal);
                 Done::Seal(seal.flows)
             }
-            Job::Close(now) => {
-                self.close(now);
+            Job::Close(now, flows) => {
+                self.close(now, flows);
                 Done::Close
             }
         }
@@ -307,7 +308,20 @@ impl<V: VolumeWrite> Writer<V> {
         self.volume.note_contents(&text);
     }
 
-    fn close(&mut self, now: Reading) {
+    /// Leaves the index of the open segment for readers. Behind the catalog, whose filter slot it uses.
+    fn write_provisional(&mut self, flows: &mut Indexer) {
+        let Some((number, tables)) = &self.tables else { return };
+        let (epoch, volume) = (self.state.epoch, &mut self.volume);
+        match provisional::write(volume, *number, tables, flows, epoch, &mut self.tail) {
+            Ok(written) => {
+                self.state.odometer_bytes += written;
+                self.health.bytes_written.fetch_add(written, Relaxed);
+            }
+            Err(error) => log::warn!("the open segment has no provisional index: {error}"),
+        }
+    }
+
+    fn close(&mut self, now: Reading, flows: Option<Box<Indexer>>) {
         let open = self.tables.as_ref().map(|(number, tables)| (*number, tables.header.generation));
         if let Some((number, generation)) = open {
             if let Err(error) = self.flush(Area::Segment(number)) {
@@ -316,6 +330,9 @@ impl<V: VolumeWrite> Writer<V> {
         }
         if !self.pending.is_empty() {
             self.write_catalog();
+        }
+        if let Some(mut flows) = flows {
+            self.write_provisional(&mut flows);
         }
         self.state.clean = self.health.failing_since().is_none();
         self.write_state();

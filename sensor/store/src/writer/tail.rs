@@ -38,6 +38,17 @@ impl TailBuf {
     pub(crate) fn new(segment_bytes: u32) -> Self {
         Self(AlignedBuf::new((segment_bytes - data_limit(segment_bytes) + PAGE_BYTES) as usize))
     }
+
+    /// The page behind an index of so many encoded bytes.
+    pub(crate) fn behind_index(&mut self, index_bytes: u32) -> &mut [u8] {
+        let at = PAGE + index_block_bytes(index_bytes) as usize;
+        &mut self.0[at..at + PAGE]
+    }
+
+    /// The index block and the page behind it.
+    pub(crate) fn tail(&self, index_bytes: u32) -> &[u8] {
+        &self.0[PAGE..2 * PAGE + index_block_bytes(index_bytes) as usize]
+    }
 }
 
 /// A tail, ready to be written.
@@ -86,7 +97,7 @@ pub(crate) fn seal(
                 .map_or(NO_CHAIN, |sha256| next_chain(&header.chain_before, &sha256, header.generation)),
         },
     };
-    fill(buf, &page, &index, block_bytes as usize);
+    fill(buf, &page, &index);
     Sealed { page, filter, classes, eventful }
 }
 
@@ -94,8 +105,8 @@ pub(crate) fn seal(
 pub(crate) struct Encoded {
     pub index: Vec<u8>,
     pub filter: Vec<u8>,
-    classes: FilterClasses,
-    eventful: bool,
+    pub classes: FilterClasses,
+    pub eventful: bool,
 }
 
 /// The index of a segment; `flows` has seen its packets, if there is one.
@@ -131,23 +142,26 @@ fn encode_without_flows(tables: &SegmentTables) -> Encoded {
 }
 
 /// Writes index block and summary page behind the first page of `buf`.
-fn fill(buf: &mut TailBuf, page: &SummaryPage, index: &[u8], block_bytes: usize) {
+fn fill(buf: &mut TailBuf, page: &SummaryPage, index: &[u8]) {
+    fill_index(buf, index);
+    page.encode(buf.behind_index(page.index_bytes)).expect(SUMMARY_FITS);
+}
+
+/// Writes the index block behind the first page of `buf`.
+pub(crate) fn fill_index(buf: &mut TailBuf, index: &[u8]) {
+    let block_bytes = index_block_bytes(index.len() as u32) as usize;
     let block = &mut buf.0[PAGE..PAGE + block_bytes];
     block.fill(0);
     block[..4].copy_from_slice(&block_type::INDEX.to_le_bytes());
     block[4..8].copy_from_slice(&(block_bytes as u32).to_le_bytes());
     block[8..8 + index.len()].copy_from_slice(index);
     block[block_bytes - 4..].copy_from_slice(&(block_bytes as u32).to_le_bytes());
-    let summary = &mut buf.0[PAGE + block_bytes..2 * PAGE + block_bytes];
-    page.encode(summary)
-        .expect("names and interfaces are bounded so that the summary fits its page (ledger tests)");
 }
 
 impl Sealed {
     /// Writes the summary page into `buf` again, after it was changed.
     pub(crate) fn refill_summary(&self, buf: &mut TailBuf) {
-        let at = PAGE + index_block_bytes(self.page.index_bytes) as usize;
-        self.page.encode(&mut buf.0[at..at + PAGE]).expect(SUMMARY_FITS);
+        self.page.encode(buf.behind_index(self.page.index_bytes)).expect(SUMMARY_FITS);
     }
 
     /// Writes the tail of segment `number` and makes it durable; returns the bytes written.
