@@ -56,6 +56,8 @@ pub struct Recorder {
     indexer: Option<Box<Indexer>>,
     buffers: heapless::Vec<Box<Batch>, { RecorderOptions::BUFFERS_MAX }>,
     indexers: heapless::Vec<Box<Indexer>, INDEXERS>,
+    /// Indexes that the writer has.
+    sealing: usize,
     events: heapless::Deque<Event, EVENTS_WAITING>,
     clock: Clock,
     epoch: u32,
@@ -131,6 +133,7 @@ impl Recorder {
             indexer: None,
             buffers,
             indexers: heapless::Vec::new(),
+            sealing: 0,
             events: heapless::Deque::new(),
             clock: Clock::new(options.flush_interval_nanos, now),
             epoch: store.state.epoch,
@@ -310,9 +313,20 @@ impl Recorder {
             }
             Done::Seal(Some(indexer)) => {
                 let _ = self.indexers.push(indexer);
+                self.sealing = self.sealing.saturating_sub(1);
             }
             Done::Seal(None) | Done::Close => {}
         }
+    }
+
+    /// A free index; live capture does not wait for one.
+    fn free_indexer(&mut self) -> Option<Box<Indexer>> {
+        self.collect();
+        while self.indexers.is_empty() && self.sealing > 0 && self.may_wait {
+            let done = self.link.receive_waiting()?;
+            self.take_back(done);
+        }
+        self.indexers.pop()
     }
 
     /// A free buffer; live capture does not wait for one.

@@ -97,9 +97,8 @@ impl Recorder {
         let open = Open::begin(number, generation);
         self.open = Some(open);
         self.interfaces.begin_segment();
-        self.collect();
         if self.indexer.is_none() {
-            self.indexer = self.indexers.pop();
+            self.indexer = self.free_indexer();
         }
         open
     }
@@ -176,7 +175,10 @@ impl Recorder {
         let Some(open) = self.open.take() else { return };
         let (segment, generation) = (open.number, open.generation);
         let seal = Seal { segment, generation, now: self.clock.now, flows: self.indexer.take() };
-        self.link.send(Job::Seal(Box::new(seal)));
+        let indexed = usize::from(seal.flows.is_some());
+        if self.link.send(Job::Seal(Box::new(seal))) {
+            self.sealing += indexed;
+        }
     }
 
     /// Seals the open segment before it is full, so that every program reads it to its end without notice.

@@ -285,6 +285,21 @@ fn without_a_free_index_the_segment_says_that_it_has_no_flows() {
 }
 
 #[test]
+fn an_import_waits_for_the_index_of_a_segment_that_is_being_sealed() {
+    let volume = SimVolume::new(4 << 20, 12);
+    let store = Store::format(volume.clone(), [7; 16]).unwrap();
+    let mut recorder = store.recorder(RecorderOptions::import(), reading(0)).unwrap();
+    let interface = recorder.interface(&ethernet("eth1")).unwrap();
+    for segment in 0..10 {
+        (0..50).for_each(|number| push(&mut recorder, interface, segment * 50 + number, 700));
+        recorder.rotate();
+    }
+    let health = recorder.health();
+    recorder.close(reading(1)).unwrap();
+    assert_eq!(health.snapshot().segments_without_flows, 0);
+}
+
+#[test]
 fn sealed_segments_match_a_rebuild_from_packets_alone() {
     let (volume, mut recorder) = store(4);
     let interface = recorder.interface(&ethernet("eth1")).unwrap();
