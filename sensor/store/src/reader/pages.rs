@@ -235,11 +235,24 @@ pub(super) fn damaged(doc: &IndexDoc, pages: Range<u32>, served: &mut Served) {
         }
         if last.pages.1 == pages.start {
             last.pages.1 = pages.end;
-            last.times = times_of(doc, last.pages.0..last.pages.1);
+            last.times = times_around(doc, last.pages.0..last.pages.1);
             return;
         }
     }
-    served.damage.push(Damage { pages: (pages.start, pages.end), times: times_of(doc, pages) });
+    served.damage.push(Damage { pages: (pages.start, pages.end), times: times_around(doc, pages) });
+}
+
+/// As [`times_of`]; for pages of a lost batch, of which the batch table knows nothing, from the batch before them to the one
+/// behind.
+fn times_around(doc: &IndexDoc, pages: Range<u32>) -> (Timestamp, Timestamp) {
+    let is_lost = |page: u32| {
+        let entry = doc.page(page as u16);
+        entry.is_some_and(|entry| entry.crc32 == 0 && entry.first_block == PageEntry::NO_BLOCK)
+    };
+    if pages.clone().any(is_lost) {
+        return times_of(doc, pages.start.saturating_sub(1)..pages.end + 1);
+    }
+    times_of(doc, pages)
 }
 
 /// Earliest and latest time of the batches that touch `pages`; for pages outside any batch, of their neighbours.
