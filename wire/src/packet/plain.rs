@@ -17,22 +17,22 @@ const IPV6: u16 = 0x86dd;
 
 /// Source and destination address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
+pub enum Ends<'a> {
     /// IPv4, as numbers in the order of their bytes.
     V4(u32, u32),
     /// IPv6.
-    V6(AddrBytes, AddrBytes),
+    V6(&'a AddrBytes, &'a AddrBytes),
 }
 
 /// What a plain packet says, in its direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plain {
+pub struct Plain<'a> {
     /// Destination and source MAC, as they stand in the frame.
     pub macs: [u8; 12],
     /// VLAN identifier of the tag, if there is one; 0 is a priority tag.
     pub tag: Option<u16>,
     /// Addresses.
-    pub ends: Ends,
+    pub ends: Ends<'a>,
     /// Source port.
     pub src_port: u16,
     /// Destination port.
@@ -46,11 +46,11 @@ pub struct Plain {
 /// Ports, protocol and flags.
 struct Transport(u16, u16, u8, u8);
 
-impl Plain {
+impl<'a> Plain<'a> {
     /// Reads a packet if it is plain. Inlined always: the hot path keeps the fields in registers.
     #[must_use]
     #[inline(always)]
-    pub fn read(link_type: LinkType, bytes: &[u8], orig_len: u32) -> Option<Self> {
+    pub fn read(link_type: LinkType, bytes: &'a [u8], orig_len: u32) -> Option<Self> {
         if link_type != LinkType::ETHERNET {
             return None;
         }
@@ -86,7 +86,7 @@ impl Plain {
     pub fn layer(&self) -> FlowLayer {
         let ((src, dst), version) = match self.ends {
             Ends::V4(src, dst) => ((mapped(src), mapped(dst)), 4),
-            Ends::V6(src, dst) => ((src, dst), 6),
+            Ends::V6(src, dst) => ((*src, *dst), 6),
         };
         let Self { src_port, dst_port, proto, tcp_flags, tag, .. } = *self;
         let tuple = FiveTuple { src, dst, src_port, dst_port, proto, version };
@@ -116,7 +116,7 @@ pub const fn mapped(addr: u32) -> AddrBytes {
 }
 
 #[inline(always)]
-fn ipv4(rest: &[u8], whole: bool) -> Option<(Ends, Transport)> {
+fn ipv4(rest: &[u8], whole: bool) -> Option<(Ends<'_>, Transport)> {
     let (ip, behind) = rest.split_first_chunk::<20>()?;
     let &[0x45, _, l0, l1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = ip else {
         return None;
@@ -131,7 +131,7 @@ fn ipv4(rest: &[u8], whole: bool) -> Option<(Ends, Transport)> {
 }
 
 #[inline(always)]
-fn ipv6(rest: &[u8], whole: bool) -> Option<(Ends, Transport)> {
+fn ipv6(rest: &[u8], whole: bool) -> Option<(Ends<'_>, Transport)> {
     let (&[v, _, _, _, l0, l1, next_header, _], behind) = rest.split_first_chunk()?;
     let (src, behind) = behind.split_first_chunk()?;
     let (dst, behind) = behind.split_first_chunk()?;
@@ -140,7 +140,7 @@ fn ipv6(rest: &[u8], whole: bool) -> Option<(Ends, Transport)> {
     if v >> 4 != 6 || declared == 0 {
         return None;
     }
-    let ends = Ends::V6(*src, *dst);
+    let ends = Ends::V6(src, dst);
     Some((ends, transport(behind, declared, whole, next_header)?))
 }
 

@@ -32,6 +32,14 @@ pub(super) struct Seen {
     pub stacked_bit: u8,
 }
 
+impl Seen {
+    /// A packet with at most one VLAN tag.
+    #[inline]
+    pub(super) const fn of(packet: &Packet<'_>) -> Self {
+        Self { at: packet.timestamp.0, bytes: packet.orig_len, stacked_bit: 0 }
+    }
+}
+
 /// Builds the index of one segment after another. All memory is taken in [`Builder::new`], see [`Builder::bytes`].
 #[derive(Debug)]
 pub struct Builder {
@@ -64,6 +72,8 @@ pub struct Builder {
     pub(super) used: u32,
     /// What they may come to: grows when a quarter passes without overflow.
     limit: u32,
+    /// The part of it that new flow records may use.
+    flow_limit: u32,
     /// What is left of [`Builder::host_reserve`].
     pub(super) host_spare: u32,
     /// First host numbers not yet named by a record, as the encoding counts them.
@@ -100,6 +110,7 @@ impl Builder {
             mac_part: 0,
             used: 0,
             limit: 0,
+            flow_limit: 0,
             host_spare: 0,
             named: [0; 2],
         };
@@ -166,7 +177,7 @@ impl Builder {
             self.macs.observe(pair, self.mac_part);
         }
         let stacked_bit = if found.vlans.len() > 1 { bit::STACKED } else { 0 };
-        let seen = Seen { at: packet.timestamp.0, bytes: packet.orig_len, stacked_bit };
+        let seen = Seen { stacked_bit, ..Seen::of(packet) };
         match found.layers.as_slice() {
             [layer] => self.layer(layer, seen),
             [] => {
@@ -206,6 +217,8 @@ impl Builder {
         let past = self.overflowed[..self.quarter].iter().filter(|used| **used).count();
         let filters = (past + QUARTERS - self.quarter) as u32 * self.limits.overflow_bytes;
         self.limit = self.limits.flow_bytes - self.host_reserve() - filters;
+        let to_come = (QUARTERS - self.quarter) as u32;
+        self.flow_limit = self.limit - self.limit / 32 * to_come;
     }
 
     /// Kept for hosts of flows without a record.
@@ -216,8 +229,7 @@ impl Builder {
     /// Encoded bytes still free for new flow records: some are kept for postings of known flows in what is still to come
     /// of the segment.
     const fn spare_for_flows(&self) -> u32 {
-        let to_come = (QUARTERS - self.quarter) as u32;
-        (self.limit - self.limit / 32 * to_come).saturating_sub(self.used)
+        self.flow_limit.saturating_sub(self.used)
     }
 
     const fn spare_for_postings(&self) -> u32 {

@@ -3,7 +3,6 @@
 use hindcap_wire::ledger::{Blocks, COMMIT_BYTES, Commit, block_type};
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::fragments::FragmentCache;
-use hindcap_wire::packet::plain::Plain;
 use hindcap_wire::packet::{Dissection, Interface, LinkType, Packet, dissect_generally};
 
 use super::Builder;
@@ -69,13 +68,11 @@ impl Indexer {
     }
 
     /// Takes note of a packet whose block starts in `page`; its interface was announced.
-    #[inline]
     pub fn packet(&mut self, page: u16, packet: &Packet<'_>) {
         let link_type = self.link_types.get(packet.interface as usize).copied();
-        let plain = link_type.and_then(|link| Plain::read(link, packet.bytes, packet.orig_len));
-        match plain {
-            Some(plain) => self.builder.observe_plain(page, packet.timestamp.0, packet.orig_len, &plain),
-            None => self.general(page, packet, link_type),
+        let plain = link_type.is_some_and(|link| self.builder.observe_plain(page, link, packet));
+        if !plain {
+            self.general(page, packet, link_type);
         }
     }
 

@@ -3,48 +3,69 @@
 //! What [`Builder::observe`] makes of the dissection of a plain packet, this makes of the packet; the tests hold one
 //! against the other.
 
-use hindcap_wire::flow::FlowKey;
+use hindcap_wire::flow::{AddrBytes, FlowKey};
 use hindcap_wire::packet::plain::{Ends, Plain};
+use hindcap_wire::packet::{LinkType, Packet};
 
 use super::builder::{Builder, Seen};
 use super::table::{Place, Words};
 
 impl Builder {
-    /// Takes note of a plain packet whose block starts in `page`, captured at `at`.
+    /// Takes note of a packet whose block starts in `page`, if it is plain; whether it was.
     ///
     /// # Panics
     /// As [`Builder::observe`].
     #[inline]
-    pub fn observe_plain(&mut self, page: u16, at: u64, orig_len: u32, plain: &Plain) {
+    pub fn observe_plain(&mut self, page: u16, link_type: LinkType, packet: &Packet<'_>) -> bool {
+        let Some(plain) = Plain::read(link_type, packet.bytes, packet.orig_len) else { return false };
         if page != self.page {
             self.turn_to(page);
         }
         self.packets += 1;
         self.macs.observe_frame(plain.macs, self.mac_part);
-        let seen = Seen { at, bytes: orig_len, stacked_bit: 0 };
-        let (place, forward) = match plain.ends {
+        let seen = Seen::of(packet);
+        match plain.ends {
             Ends::V4(src, dst) => {
-                let ends = ((src, plain.src_port), (dst, plain.dst_port));
-                let (words, forward) = Words::of_ends(ends.0, ends.1, plain.vlan(), plain.proto);
-                (self.table.find_v4(words), forward)
+                let (src, dst) = ((src, plain.src_port), (dst, plain.dst_port));
+                let (words, forward) = Words::of_ends(src, dst, plain.vlan(), plain.proto);
+                match self.table.find_v4(words) {
+                    Place::Found(number) => self.known(number, plain.tcp_flags, seen),
+                    Place::Free { hash, .. } if self.takes_no_record() && self.was_spilled(hash) => {}
+                    Place::Free { slot, hash } => {
+                        self.new_v4(words, (slot, hash), forward, plain.tcp_flags, seen);
+                    }
+                }
             }
-            Ends::V6(..) => {
-                let (key, forward) = FlowKey::of(&plain.layer().tuple, plain.layer().vlan);
-                (self.find_v6(&key), forward)
+            Ends::V6(src, dst) => {
+                let ports = (plain.src_port, plain.dst_port);
+                self.plain_v6((src, dst), ports, (plain.vlan(), plain.proto, plain.tcp_flags), seen);
             }
-        };
-        match place {
-            Place::Found(number) => self.known(number, plain.tcp_flags, seen),
-            Place::Free { hash, .. } if self.takes_no_record() && self.was_spilled(hash) => {}
-            Place::Free { slot, hash } => self.new_plain_flow(plain, (slot, hash), forward, seen),
         }
+        true
     }
 
     #[inline(never)]
-    fn new_plain_flow(&mut self, plain: &Plain, place: (usize, u64), forward: bool, seen: Seen) {
-        let layer = plain.layer();
-        let (key, _) = FlowKey::of(&layer.tuple, layer.vlan);
-        self.new_flow(&key, place, forward, layer.tcp_flags, seen);
+    fn new_v4(&mut self, words: Words, place: (usize, u64), forward: bool, tcp_flags: u8, seen: Seen) {
+        self.new_flow(&words.key_v4(), place, forward, tcp_flags, seen);
+    }
+
+    #[inline(never)]
+    fn plain_v6(
+        &mut self,
+        (src, dst): (&AddrBytes, &AddrBytes),
+        (src_port, dst_port): (u16, u16),
+        (vlan, proto, tcp_flags): (u16, u8, u8),
+        seen: Seen,
+    ) {
+        let forward = (u128::from_be_bytes(*src), src_port) <= (u128::from_be_bytes(*dst), dst_port);
+        let (a, b) = if forward { (*src, *dst) } else { (*dst, *src) };
+        let (a_port, b_port) = if forward { (src_port, dst_port) } else { (dst_port, src_port) };
+        let key = FlowKey { a, b, a_port, b_port, vlan, proto, version: 6 };
+        match self.find_v6(&key) {
+            Place::Found(number) => self.known(number, tcp_flags, seen),
+            Place::Free { hash, .. } if self.takes_no_record() && self.was_spilled(hash) => {}
+            Place::Free { slot, hash } => self.new_flow(&key, (slot, hash), forward, tcp_flags, seen),
+        }
     }
 }
 
@@ -53,7 +74,7 @@ mod tests {
     use super::*;
     use hindcap_wire::index::IndexLimits;
     use hindcap_wire::limits::SEGMENT_BYTES_MIN;
-    use hindcap_wire::packet::{Dissection, LinkType, Packet, dissect_generally};
+    use hindcap_wire::packet::{Dissection, dissect_generally};
     use hindcap_wire::time::Timestamp;
 
     /// A fixed sequence of numbers below `end`.
@@ -108,8 +129,7 @@ mod tests {
                 let late = at - if number(20) == 0 { number(60_000_000_000) } else { 0 };
                 let orig_len = bytes.len() as u32;
                 let packet = Packet { timestamp: Timestamp(late), interface: 0, orig_len, bytes: &bytes };
-                let plain = Plain::read(LinkType::ETHERNET, &bytes, orig_len).unwrap();
-                plain_builder.observe_plain(page, late, orig_len, &plain);
+                assert!(plain_builder.observe_plain(page, LinkType::ETHERNET, &packet));
                 dissect_generally(LinkType::ETHERNET, &bytes, orig_len, &mut found);
                 builder.observe(page, &packet, &found);
             }

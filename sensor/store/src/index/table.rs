@@ -3,6 +3,7 @@
 use hindcap_wire::flow::{FiveTuple, FlowKey};
 use hindcap_wire::index::FlowParts;
 use hindcap_wire::index::keys::{fold, halves};
+use hindcap_wire::packet::plain::mapped;
 
 use super::arena::Chain;
 
@@ -59,6 +60,13 @@ impl Words {
         let forward = src <= dst;
         let (a, b) = if forward { (src, dst) } else { (dst, src) };
         (Self { lo: a | (vlan as u64) << 48, hi: b | (proto as u64) << 48 | 4 << 56 }, forward)
+    }
+
+    /// The key that has these words, which are of an IPv4 flow.
+    pub(super) const fn key_v4(self) -> FlowKey {
+        let ((a, b), Self { lo, hi }) = (self.ends(), self);
+        let (a_port, b_port, vlan, proto) = (lo as u16, hi as u16, (lo >> 48) as u16, (hi >> 48) as u8);
+        FlowKey { a: mapped(a), b: mapped(b), a_port, b_port, vlan, proto, version: 4 }
     }
 
     /// The words of `key`, whose ends are, for IPv6, these hosts by number.
