@@ -7,6 +7,7 @@ use hindcap_args::QueryArgs;
 use hindcap_wire::message::Format;
 use log::LevelFilter;
 
+use crate::card::FormatArgs;
 use crate::exit;
 use crate::units::{Quota, Size, Span};
 
@@ -59,6 +60,10 @@ pub enum Command {
     Verify(MaintainArgs),
     /// Build every index and the catalog anew from the packets; the store must not be in use
     Reindex(MaintainArgs),
+    /// Make a card, partition or image file (fat:PATH) an empty store; everything on it is lost
+    Format(FormatArgs),
+    /// Close the open segment and list the contents, so that other computers open every file; then remove the card
+    Eject(MaintainArgs),
     /// Record, serve requests and keep a status at the broker, as a configuration file says
     Run(RunArgs),
     /// Check a configuration file
@@ -68,7 +73,7 @@ pub enum Command {
 /// Which store.
 #[derive(Args, Clone, Debug)]
 pub struct StoreArgs {
-    /// Directory of the store
+    /// Directory of the store, or fat:PATH of a card, partition or image file
     #[arg(long, value_name = "PATH", default_value = "/var/lib/hindcap")]
     pub store: PathBuf,
 }
@@ -76,7 +81,7 @@ pub struct StoreArgs {
 /// Which store, and how large it is to be.
 #[derive(Args, Clone, Debug)]
 pub struct WriteStoreArgs {
-    /// Directory of the store; made when there is none
+    /// Directory of the store, made when there is none; or fat:PATH of a formatted card, partition or image file
     #[arg(long, value_name = "PATH", default_value = "/var/lib/hindcap")]
     pub store: PathBuf,
 

@@ -4,6 +4,7 @@
 //! [`cli`] is the whole command line, [`run`] does what it says and answers with an [`exit::Code`].
 
 pub mod capture;
+pub mod card;
 mod check;
 pub mod cli;
 pub mod clock;
@@ -45,6 +46,8 @@ pub fn run(cli: &Cli) -> Result<Code, Failure> {
         Command::Status(args) => status::status(args),
         Command::Verify(args) => maintain::verify(args),
         Command::Reindex(args) => maintain::reindex(args),
+        Command::Format(args) => card::format(args),
+        Command::Eject(args) => card::eject(args),
         Command::Run(args) => run::run(args, cli.verbosity()),
         Command::CheckConfig(args) => check::check_config(args),
     }

@@ -4,12 +4,17 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use hindcap_store::volume::any::Place;
 use hindcap_store::volume::dir::LOCK_FILE;
 
 /// The process that holds the lock of the store at `path`, where the kernel tells (`/proc/locks`).
 #[must_use]
 pub fn holder(path: &Path) -> Option<u32> {
-    let metadata = fs::metadata(path.join(LOCK_FILE)).ok()?;
+    let file = match Place::parse(path) {
+        Place::Dir(path) => path.join(LOCK_FILE),
+        Place::Fat(path) => path,
+    };
+    let metadata = fs::metadata(file).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
     parse(&locks, metadata.dev(), metadata.ino())
 }

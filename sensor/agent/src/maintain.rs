@@ -72,7 +72,7 @@ const fn kind(kind: SegmentKind) -> &'static str {
 pub fn reindex(args: &MaintainArgs) -> Result<Code, Failure> {
     let doing = |failure: Failure| failure.doing("reindex");
     let options = StoreOptions::new(&args.store.store, StoreSize::Keep);
-    let mut store = Store::open(&options).map_err(|error| doing(error.into()))?;
+    let mut store = Store::open_any(&options).map_err(|error| doing(error.into()))?;
     let now = Reading { wall: wall(), monotonic_nanos: monotonic_nanos(), ..Reading::default() };
     let mut done = Vec::new();
     rebuild(&mut store, now, |number, generation, result| done.push((number, generation, result)))

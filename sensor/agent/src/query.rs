@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hindcap_extract::sink::SavefileSink;
 use hindcap_extract::{Beside, Options, plan, priority, run, search as list};
-use hindcap_store::volume::dir::DirReader;
+use hindcap_store::volume::any::AnyReader;
 use hindcap_store::{Reader, ReaderOptions, open_reader};
 use hindcap_wire::message::answer::{Answer, Bytes, WhyEmpty};
 use hindcap_wire::message::{Format as FileFormat, Limits};
@@ -21,7 +21,7 @@ use crate::stop::Stop;
 ///
 /// # Errors
 /// There is no store, or it cannot be read.
-pub fn open(path: &Path) -> Result<Reader<DirReader>, Failure> {
+pub fn open(path: &Path) -> Result<Reader<AnyReader>, Failure> {
     Ok(Reader::open(open_reader(path)?.0, ReaderOptions::default())?)
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hindcap_capture::{LiveOptions, LiveSource};
-use hindcap_store::volume::dir::DirVolume;
+use hindcap_store::volume::any::AnyVolume;
 use hindcap_store::{RecorderOptions, Store};
 use hindcap_wire::drops::DropCause;
 use hindcap_wire::message::answer::Bytes;
@@ -65,7 +65,7 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
 /// The store cannot be recovered, or there is no thread to be had.
 pub fn start(
     source: LiveSource,
-    store: Store<DirVolume>,
+    store: Store<AnyVolume>,
     options: RecorderOptions,
     mut clock: Clock,
     stop: &Stop,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hindcap_store::volume::VolumeRead;
-use hindcap_store::volume::dir::DirReader;
+use hindcap_store::volume::any::AnyReader;
 use hindcap_store::{Reader, ReaderOptions, SegmentInfo, SegmentState, layout, open_reader};
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::message::StoreStatus;
@@ -95,7 +95,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
 }
 
 /// Drops that only the batches of unsealed segments tell.
-fn drops_of_open(reader: &mut Reader<DirReader>) -> Result<DropCounts, Failure> {
+fn drops_of_open(reader: &mut Reader<AnyReader>) -> Result<DropCounts, Failure> {
     let open: Vec<SegmentInfo> =
         reader.segments().iter().filter(|segment| segment.state == SegmentState::Open).cloned().collect();
     let mut drops = DropCounts::default();

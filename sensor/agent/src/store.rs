@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hindcap_store::volume::dir::DirVolume;
+use hindcap_store::volume::any::{AnyVolume, Place};
 use hindcap_store::{Store, StoreError, StoreOptions, StoreSize};
 
 use hindcap_wire::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
@@ -36,13 +36,17 @@ fn segment_bytes_for(quota: u64) -> u32 {
 /// Opens the store for writing, or makes it; `None` keeps what there is.
 ///
 /// # Errors
-/// As [`Store::open_or_create`].
+/// As [`Store::open_any`] and [`Store::create_any`].
 pub fn open_for_writing(
     path: &Path,
     quota: Option<Quota>,
     segment: Option<Size>,
-) -> Result<Store<DirVolume>, StoreError> {
-    let exists = path.join("hindcap.state").exists();
+) -> Result<Store<AnyVolume>, StoreError> {
+    // A card is made by `hindcapd format`, which asks first; it is never made on the way, and keeps its size.
+    let exists = match Place::parse(path) {
+        Place::Dir(path) => path.join("hindcap.state").exists(),
+        Place::Fat(_) => true,
+    };
     let size = match (quota, exists) {
         (Some(quota), _) => store_size(quota),
         (None, true) => StoreSize::Keep,
@@ -56,7 +60,7 @@ pub fn open_for_writing(
         (None, _) => SEGMENT_BYTES_DEFAULT,
     };
     if exists {
-        let store = Store::open(&options)?;
+        let store = Store::open_any(&options)?;
         let kept = store.geometry().segment_bytes;
         if segment.is_some() && kept != options.segment_bytes {
             log::warn!(
@@ -67,7 +71,7 @@ pub fn open_for_writing(
         }
         Ok(store)
     } else {
-        Store::create(&options)
+        Store::create_any(&options)
     }
 }
 
@@ -75,7 +79,7 @@ pub fn open_for_writing(
 ///
 /// # Errors
 /// As [`open_for_writing`].
-pub fn open_from_args(args: &WriteStoreArgs) -> Result<Store<DirVolume>, StoreError> {
+pub fn open_from_args(args: &WriteStoreArgs) -> Result<Store<AnyVolume>, StoreError> {
     open_for_writing(&args.store, args.store_size, args.segment_size)
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::volume::VolumeError;
+use crate::volume::block::OpenError;
+use crate::volume::fat::FatError;
 
 /// Why a store could not be made, opened or used.
 #[derive(Debug)]
@@ -68,6 +70,10 @@ pub enum StoreError {
     Thread(std::io::Error),
     /// The volume failed.
     Volume(VolumeError),
+    /// The card, partition or image cannot be used.
+    Fat(FatError),
+    /// What was written cannot be read back.
+    Unreadable(String),
 }
 
 impl fmt::Display for StoreError {
@@ -112,6 +118,8 @@ impl fmt::Display for StoreError {
             }
             Self::Thread(error) => write!(f, "cannot start the writer's thread: {error}"),
             Self::Volume(error) => error.fmt(f),
+            Self::Fat(error) => error.fmt(f),
+            Self::Unreadable(what) => f.write_str(what),
         }
     }
 }
@@ -120,6 +128,7 @@ impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Volume(error) => error.source(),
+            Self::Fat(error) => error.source(),
             Self::Thread(error) => Some(error),
             _ => None,
         }
@@ -129,5 +138,17 @@ impl std::error::Error for StoreError {
 impl From<VolumeError> for StoreError {
     fn from(error: VolumeError) -> Self {
         Self::Volume(error)
+    }
+}
+
+impl From<FatError> for StoreError {
+    fn from(error: FatError) -> Self {
+        Self::Fat(error)
+    }
+}
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        Self::Fat(error.into())
     }
 }

@@ -9,15 +9,17 @@
 //! - [`index`]: builds the index of a segment; [`catalog`]: entries and filters of all segments.
 //! - [`reader`]: segments, indexes and packets for queries.
 //! - [`verify`] looks for damage, [`reindex()`] builds indexes and catalog anew from the packets.
-//! - [`volume`]: the one door to storage; `dir` today, FAT32 next. [`sim`] is a medium that forgets, for tests.
+//! - [`volume`]: the one door to storage; a directory, or FAT32 on a card. [`sim`] is a medium that forgets, for tests.
 
 pub mod catalog;
+mod eject;
 mod error;
 mod health;
 pub mod index;
 pub mod layout;
 mod mend;
 mod options;
+mod place;
 mod provisional;
 pub mod reader;
 mod recorder;
@@ -33,11 +35,13 @@ pub mod verify;
 pub mod volume;
 mod writer;
 
+pub use eject::{Eject, Ejected};
 pub use error::StoreError;
 pub use health::{Health, HealthSnapshot};
 pub use index::Indexer;
 pub use options::{BackEnd, Reading, RecorderOptions, StoreOptions, StoreSize};
+pub use place::{open_card, open_reader};
 pub use reader::{PacketAt, ReadError, Reader, ReaderOptions, SegmentInfo, SegmentState, Served};
 pub use recorder::Recorder;
 pub use reindex::{Reindexed, reindex};
-pub use store::{Store, open_reader, segment_path};
+pub use store::{Store, segment_path};

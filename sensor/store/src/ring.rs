@@ -7,6 +7,9 @@ use hindcap_wire::ledger::{HEADER_END, SegmentHeader};
 
 use crate::volume::{Area, VolumeRead};
 
+/// In place of a generation: the segment was removed behind the store's back and is never taken.
+const GONE: u64 = u64::MAX;
+
 /// See the module. One entry per segment.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
@@ -18,17 +21,19 @@ pub(crate) struct Ring {
 impl Ring {
     /// Reads the headers of all segments. Unreadable ones count as unused: the next write decides about them.
     pub(crate) fn scan(volume: &impl VolumeRead, store: &[u8; 16]) -> Self {
-        let generations: Vec<u64> = (0..volume.geometry().segments)
-            .map(|number| read_header(volume, store, number).map_or(0, |header| header.generation))
-            .collect();
-        let highest = generations.iter().copied().max().unwrap_or(0);
+        let generation = |number| match read_header(volume, store, number) {
+            _ if !volume.is_usable(number) => GONE,
+            header => header.map_or(0, |header| header.generation),
+        };
+        let generations: Vec<u64> = (0..volume.geometry().segments).map(generation).collect();
+        let highest = generations.iter().copied().filter(|generation| *generation != GONE).max().unwrap_or(0);
         Self { generations, highest }
     }
 
     /// The segment with the highest generation, if any is used.
     pub(crate) fn newest(&self) -> Option<u32> {
-        let (number, generation) =
-            self.generations.iter().enumerate().max_by_key(|(_, generation)| **generation)?;
+        let used = self.generations.iter().enumerate().filter(|(_, generation)| **generation != GONE);
+        let (number, generation) = used.max_by_key(|(_, generation)| **generation)?;
         (*generation > 0).then_some(number as u32)
     }
 
@@ -81,5 +86,7 @@ mod tests {
         ring.forget(1);
         assert_eq!((ring.newest(), ring.take_next()), (Some(2), (1, 13)));
         assert_eq!(Ring { generations: vec![0, 0], highest: 0 }.newest(), None);
+        let mut ring = Ring { generations: vec![GONE, 3, GONE, 2], highest: 3 };
+        assert_eq!((ring.newest(), ring.take_next(), ring.take_next()), (Some(1), (3, 4), (1, 5)));
     }
 }

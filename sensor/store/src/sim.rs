@@ -229,4 +229,6 @@ impl VolumeWrite for SimVolume {
 }
 
 #[cfg(test)]
+pub(crate) mod explore;
+#[cfg(test)]
 mod tests;

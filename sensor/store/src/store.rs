@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::layout::{SEGMENTS_MIN, catalog_bytes, segments_within, store_bytes};
 use crate::resize;
-use crate::state::{STATE_BYTES, Slots, State};
+use crate::state::{SLOT_BYTES, STATE_BYTES, Slots, State};
 use crate::volume::dir::{self, CATALOG_FILE, DirReader, DirVolume, LOCK_FILE, Lock, STATE_FILE, io_error};
-use crate::volume::{Area, Geometry, VolumeWrite};
+use crate::volume::{Area, Geometry, VolumeRead, VolumeWrite};
 use crate::{Health, StoreError, StoreOptions, StoreSize};
 
 /// A store that this process holds for writing.
@@ -108,12 +109,8 @@ impl<V: VolumeWrite> Store<V> {
     /// # Errors
     /// The volume failed, holds another version, or its state is lost.
     pub fn mount(volume: V) -> Result<Self, StoreError> {
-        let path = PathBuf::new();
-        match State::load(&volume)? {
-            Slots::Whole(state) => Ok(Self { volume, state, health: Arc::default() }),
-            Slots::Version(found) => Err(StoreError::Version { path, found }),
-            Slots::Damaged => Err(StoreError::StateLost { path }),
-        }
+        let (state, _) = load_from(&volume, Path::new(""))?;
+        Ok(Self { volume, state, health: Arc::default() })
     }
 
     /// What the store knows about itself.
@@ -135,11 +132,30 @@ impl<V: VolumeWrite> Store<V> {
     }
 }
 
-/// Opens the store at `path` for reading, beside whoever writes.
+/// The state of the store on `volume`. Where the volume knows its identity, a lost state is begun anew (and the second
+/// value is true): the segments tell the rest.
+pub(crate) fn load_from(volume: &impl VolumeRead, path: &Path) -> Result<(State, bool), StoreError> {
+    let Geometry { segment_bytes, segments, .. } = volume.geometry();
+    let path = path.to_path_buf();
+    match (State::load(volume)?, volume.identity()) {
+        (Slots::Version(found), _) => Err(StoreError::Version { path, found }),
+        (Slots::Whole(state), identity) if identity.is_none_or(|uuid| uuid == state.uuid) => {
+            Ok((State { segment_bytes, segments, ..state }, false))
+        }
+        (_, Some(uuid)) => {
+            let anew =
+                State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0, clean: false };
+            Ok((anew, true))
+        }
+        (_, None) => Err(StoreError::StateLost { path }),
+    }
+}
+
+/// Opens the store in the directory `path` for reading, beside whoever writes.
 ///
 /// # Errors
 /// No store there, another version, or its state is lost.
-pub fn open_reader(path: &Path) -> Result<(DirReader, State), StoreError> {
+pub(crate) fn open_dir_reader(path: &Path) -> Result<(DirReader, State), StoreError> {
     let state = load_state(path)?;
     let State { segment_bytes, segments, .. } = state;
     Ok((DirReader::new(path.to_path_buf(), Geometry { segment_bytes, segments, sector_bytes: 512 }), state))
@@ -147,7 +163,7 @@ pub fn open_reader(path: &Path) -> Result<(DirReader, State), StoreError> {
 
 fn load_state(path: &Path) -> Result<State, StoreError> {
     let file = path.join(STATE_FILE);
-    let bytes = match fs::read(&file) {
+    let bytes = match read_slots(&file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(StoreError::NotAStore { path: path.to_path_buf() });
@@ -159,6 +175,18 @@ fn load_state(path: &Path) -> Result<State, StoreError> {
         Slots::Version(found) => Err(StoreError::Version { path: path.to_path_buf(), found }),
         Slots::Damaged => Err(StoreError::StateLost { path: path.to_path_buf() }),
     }
+}
+
+/// The two slots: at the beginning and in the middle of the file, which on a card is larger than they are.
+fn read_slots(file: &Path) -> std::io::Result<Vec<u8>> {
+    let file = fs::File::open(file)?;
+    let middle = file.metadata()?.len() / 2;
+    let mut bytes = vec![0; 2 * SLOT_BYTES];
+    for (slot, at) in bytes.chunks_exact_mut(SLOT_BYTES).zip([0, middle]) {
+        // What cannot be read is no slot.
+        let _ = file.read_exact_at(slot, at);
+    }
+    Ok(bytes)
 }
 
 fn lock(path: &Path) -> Result<Lock, StoreError> {

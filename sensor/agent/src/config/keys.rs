@@ -193,7 +193,7 @@ pub const KEYS: &[Key] = &[
         name: "store.path",
         default: Some("/var/lib/hindcap"),
         kind: Kind::Path,
-        meaning: "directory of the store; made at the first start",
+        meaning: "directory of the store, made at the first start; or fat:PATH of a card that `hindcapd format` has made",
     },
     Key {
         name: "store.size",

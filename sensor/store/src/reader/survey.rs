@@ -1,5 +1,7 @@
 //! Which segments hold something: from headers, the catalog, summaries, and, for what is not sealed, commit blocks.
 
+use std::path::Path;
+
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::ledger::{Commit, HEADER_END, SegmentHeader, SummaryPage};
 use hindcap_wire::limits::PAGE_BYTES;
@@ -10,7 +12,8 @@ use super::info::{SegmentInfo, SegmentState};
 use super::scan::Turn;
 use crate::catalog::{self, Entry};
 use crate::provisional::{Provisional, believed};
-use crate::state::{Slots, State};
+use crate::state::State;
+use crate::store::load_from;
 use crate::volume::{Area, VolumeError, VolumeRead};
 
 /// A segment that holds something, and how that is known.
@@ -64,10 +67,7 @@ fn summary_in(volume: &impl VolumeRead, page: &[u8]) -> Option<SummaryPage> {
 /// All segments that hold something, oldest generation first. `before` is what was known; what cannot have changed is
 /// taken from it. A segment that cannot be read is left out: others may still be served.
 pub(super) fn survey(volume: &impl VolumeRead, before: Vec<Known>) -> Result<Vec<Known>, ReadError> {
-    let state = match State::load(volume) {
-        Ok(Slots::Whole(state)) => Some(state),
-        _ => None,
-    };
+    let state = load_from(volume, Path::new("")).ok().map(|(state, _)| state);
     let segments = volume.geometry().segments;
     let entries = catalog::entries(volume).unwrap_or_else(|_| vec![None; segments as usize]);
     let mut before: Vec<Option<Known>> = by_number(before, segments);

@@ -36,7 +36,7 @@ fn mark(path: &Path, number: u32, generation: u64) {
     let mut bytes = vec![0; 512];
     header.encode(&mut bytes);
     let file = fs::OpenOptions::new().write(true).open(segment_path(path, number)).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
 }
 
 fn generations(store: &Store<DirVolume>) -> Vec<u64> {
@@ -59,7 +59,7 @@ fn created_within_quota_and_opened_again() {
     drop(store);
     let keep = StoreOptions::new(&path, StoreSize::Keep);
     assert_eq!(Store::open(&keep).unwrap().state().uuid, uuid);
-    assert_eq!(open_reader(&path).unwrap().1.uuid, uuid);
+    assert_eq!(open_dir_reader(&path).unwrap().1.uuid, uuid);
 }
 
 #[test]

@@ -5,7 +5,10 @@
 //! closes the segment and never retries the same bytes.
 
 pub mod aligned;
+pub mod any;
+pub mod block;
 pub mod dir;
+pub mod fat;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -91,6 +94,16 @@ pub trait VolumeRead {
     /// returned and nothing can fail.
     fn will_read(&self, area: Area, offset: u64, bytes: usize) {
         let _ = (area, offset, bytes);
+    }
+
+    /// Whether recording may use this segment. False for what was removed from the volume behind the store's back.
+    fn is_usable(&self, _segment: u32) -> bool {
+        true
+    }
+
+    /// The store's identity, where the volume knows it without the state.
+    fn identity(&self) -> Option<[u8; 16]> {
+        None
     }
 }
 

@@ -1,0 +1,418 @@
+//! Cutting the power everywhere. A scripted run (record, rotate, wrap, kill, resume) is logged; every prefix of its writes,
+//! with nothing, everything, or random sectors of what was not yet flushed, must mount again: every acknowledged packet
+//! is there, byte for byte, unless its segment was taken for newer ones; nothing is there that was not recorded; recording
+//! goes on, and a second cut is survived as well. A writer that forgets to flush must be caught.
+//!
+//! The same for every volume: [`Medium`] is what a volume must offer to be cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use hindcap_wire::drops::DropCounts;
+use hindcap_wire::index::PageSet;
+use hindcap_wire::ledger::{BatchItem, BatchItems, SegmentHeader};
+use hindcap_wire::limits::PAGE_BYTES;
+use hindcap_wire::packet::{Interface, LinkType, Packet};
+use hindcap_wire::time::Timestamp;
+
+use crate::ring::read_header;
+use crate::scan::{chunk_buffer, scan_batches};
+use crate::volume::{Area, VolumeWrite};
+use crate::{Reader, ReaderOptions, Reading, Recorder, RecorderOptions, Store};
+
+pub(crate) const UUID: [u8; 16] = *b"sixteen bytes id";
+pub(crate) const SEGMENT: u32 = 4 << 20;
+
+/// A volume whose power can be cut. Clones share what is stored.
+pub(crate) trait Medium: VolumeWrite + Clone + Send + 'static {
+    /// Everything stored.
+    type Image: Clone;
+    /// A write or a flush.
+    type Operation: Clone;
+
+    fn image(&self) -> Self::Image;
+    /// Mounts what is stored in `image`.
+    fn with_image(image: Self::Image) -> Result<Self, String>;
+    fn log_len(&self) -> usize;
+    fn take_log(&self) -> Vec<Self::Operation>;
+    fn is_write(operation: &Self::Operation) -> bool;
+    /// Whether `later` makes `write` durable.
+    fn flushes(later: &Self::Operation, write: &Self::Operation) -> bool;
+    /// Applies a write, sector by sector where `reached` says so.
+    fn apply(image: &mut Self::Image, operation: &Self::Operation, reached: &mut dyn FnMut() -> bool);
+    /// Segment, offset and bytes of a write to the ring.
+    fn segment_write(operation: &Self::Operation) -> Option<(u32, u64, &[u8])>;
+    /// Other programs' opinion of what is stored.
+    fn judge(_image: &Self::Image) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// xorshift64*: the same seed, the same run.
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        (self.next() >> 33) % bound
+    }
+}
+
+/// The content of packet `number`: its number, then bytes that follow from it.
+pub(crate) fn content(number: u32) -> Vec<u8> {
+    let mut random = Random(u64::from(number) * 2 + 1);
+    let len = match number % 97 {
+        0 => 100_000,
+        n if n % 5 == 0 => 60,
+        n => 200 + 13 * n as usize,
+    };
+    // Long runs of zeros: sectors of different packets may then be equal, which a torn batch could profit from.
+    let mut bytes: Vec<u8> =
+        (0..len).map(|at| if at % 2048 < 1024 { 0 } else { random.next() as u8 }).collect();
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+pub(crate) fn reading(millis: u64) -> Reading {
+    let wall = Timestamp(1_700_000_000_000_000_000 + millis * 1_000_000);
+    Reading { wall, monotonic_nanos: millis * 1_000_000, ..Reading::default() }
+}
+
+/// What a run did and believed.
+pub(crate) struct Run<M: Medium> {
+    pub volume: M,
+    pub log: Vec<M::Operation>,
+    /// (length of the log, packets that the recorder called durable by then).
+    pub beliefs: Vec<(usize, BTreeSet<u32>)>,
+}
+
+/// Drives a recorder and takes note of what it believes.
+pub(crate) struct Driver<M> {
+    volume: M,
+    pub recorder: Option<Recorder>,
+    pub interface: u32,
+    pub now: u64,
+    pub next: u32,
+    /// First packet of this recorder.
+    first: u32,
+    pub believed: BTreeSet<u32>,
+    beliefs: Vec<(usize, BTreeSet<u32>)>,
+}
+
+impl<M: Medium> Driver<M> {
+    pub(crate) fn new(volume: M) -> Self {
+        let (believed, beliefs) = (BTreeSet::new(), Vec::new());
+        Self { volume, recorder: None, interface: 0, now: 1000, next: 0, first: 0, believed, beliefs }
+    }
+
+    pub(crate) fn start(&mut self) {
+        let store = Store::mount(self.volume.clone()).unwrap();
+        let options = RecorderOptions { hash_chain: false, ..RecorderOptions::inline() };
+        let mut recorder = store.recorder(options, reading(self.now)).unwrap();
+        let tap = Interface { link_type: LinkType::RAW, snaplen: 0, name: "tap".into() };
+        self.interface = recorder.interface(&tap).unwrap();
+        self.first = self.next;
+        self.recorder = Some(recorder);
+    }
+
+    pub(crate) fn push(&mut self, packets: u32) {
+        for _ in 0..packets {
+            let bytes = content(self.next);
+            let timestamp = Timestamp(1_000 + u64::from(self.next));
+            let (interface, orig_len) = (self.interface, bytes.len() as u32);
+            self.recorder.as_mut().unwrap().push(&Packet { timestamp, interface, orig_len, bytes: &bytes });
+            self.next += 1;
+            self.note();
+        }
+    }
+
+    /// Packets are durable in the order in which they came, and none is dropped in these runs.
+    fn note(&mut self) {
+        let Some(recorder) = &self.recorder else { return };
+        let acked = recorder.health().snapshot().packets_acked as u32;
+        self.believed.extend(self.first..self.first + acked);
+        if self.beliefs.last().is_none_or(|(_, believed)| believed.len() != self.believed.len()) {
+            self.beliefs.push((self.volume.log_len(), self.believed.clone()));
+        }
+    }
+
+    pub(crate) fn wait(&mut self, millis: u64) {
+        self.now += millis;
+        self.recorder.as_mut().unwrap().tick(reading(self.now), DropCounts::default());
+        self.note();
+    }
+
+    fn rotate(&mut self) {
+        self.recorder.as_mut().unwrap().rotate();
+        self.note();
+    }
+
+    fn close(&mut self) {
+        let recorder = self.recorder.take().unwrap();
+        let health = recorder.health();
+        recorder.close(reading(self.now)).unwrap();
+        let acked = health.snapshot().packets_acked as u32;
+        self.believed.extend(self.first..self.first + acked);
+        self.beliefs.push((self.volume.log_len(), self.believed.clone()));
+    }
+
+    fn kill(&mut self) {
+        self.note();
+        self.recorder = None;
+    }
+
+    fn finish(self) -> Run<M> {
+        let log = self.volume.take_log();
+        Run { volume: self.volume, log, beliefs: self.beliefs }
+    }
+}
+
+/// At least 200 operations with everything in them.
+pub(crate) fn run<M: Medium>(volume: M) -> Run<M> {
+    let mut driver = Driver::new(volume);
+    for lap in 0..6 {
+        driver.start();
+        for step in 0..9 {
+            driver.push(1 + (step * 7 + lap) % 5);
+            driver.wait(5_100);
+        }
+        driver.rotate();
+        driver.push(3);
+        driver.wait(5_100);
+        driver.push(2);
+        driver.kill();
+        driver.start();
+        driver.wait(200);
+        driver.push(20);
+        driver.wait(5_000);
+        driver.push(1);
+        if lap % 2 == 0 { driver.close() } else { driver.kill() }
+    }
+    // A segment filled to its end, so that the ring turns by itself.
+    driver.start();
+    driver.push(1200);
+    driver.close();
+    driver.finish()
+}
+
+/// Which packets are where: generation by segment and number, taken from the batches in the log.
+#[derive(Default)]
+struct Written {
+    /// Packet -> (segment, generation).
+    place: BTreeMap<u32, (u32, u64)>,
+    /// Segment -> generation that was written to it last.
+    owner: BTreeMap<u32, u64>,
+}
+
+impl Written {
+    fn note<M: Medium>(&mut self, operation: &M::Operation) {
+        let Some((segment, offset, bytes)) = M::segment_write(operation) else { return };
+        if let Some(header) = SegmentHeader::decode(bytes).filter(|_| offset == 0) {
+            self.owner.insert(segment, header.generation);
+        }
+        let Some(generation) = self.owner.get(&segment).copied() else { return };
+        for item in BatchItems::new(bytes) {
+            if let BatchItem::Packet { packet, .. } = item {
+                self.place.insert(number_of(packet.bytes), (segment, generation));
+            }
+        }
+    }
+
+    /// Whether the packet's segment has not been taken for newer packets.
+    fn is_kept(&self, number: u32) -> bool {
+        self.place
+            .get(&number)
+            .is_some_and(|(segment, generation)| self.owner.get(segment) == Some(generation))
+    }
+}
+
+fn number_of(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes[..4].try_into().unwrap())
+}
+
+/// All packets that are served; each must be one that was recorded, byte for byte.
+pub(crate) fn served(volume: &impl VolumeWrite, pushed: u32) -> Result<BTreeSet<u32>, String> {
+    let mut found = BTreeSet::new();
+    let mut wrong = None;
+    for number in 0..volume.geometry().segments {
+        let Some(header) = read_header(volume, &UUID, number) else { continue };
+        scan_batches(volume, number, &header, &mut chunk_buffer(), |commit, batch| {
+            let mut packets = 0;
+            for item in BatchItems::new(batch) {
+                if let BatchItem::Packet { packet, .. } = item {
+                    let number = number_of(packet.bytes);
+                    packets += 1;
+                    if number >= pushed || packet.bytes != content(number) || !found.insert(number) {
+                        wrong =
+                            Some(format!("packet {number} was never recorded like this, or is served twice"));
+                    }
+                }
+            }
+            if packets != commit.packets {
+                wrong = Some(format!("a commit counts {} packets of {packets}", commit.packets));
+            }
+        });
+    }
+    wrong.map_or(Ok(found), Err)
+}
+
+/// Where a segment ends in a page with the magic of a provisional tail, readers must find what a walk finds.
+fn reader_agrees<M: Medium>(volume: &M, pushed: u32) -> Result<(), String> {
+    let mut magic = [0; 8];
+    let has_one = (0..volume.geometry().segments).any(|number| {
+        let at = u64::from(SEGMENT - PAGE_BYTES) + 8;
+        volume.read(Area::Segment(number), at, &mut magic).is_ok() && magic == *b"HCPROV01"
+    });
+    if !has_one {
+        return Ok(());
+    }
+    let mut reader = Reader::open(volume.clone(), ReaderOptions::default()).map_err(|e| e.to_string())?;
+    let mut found = BTreeSet::new();
+    for segment in reader.segments().to_vec() {
+        let everything = PageSet::range(0, SEGMENT / PAGE_BYTES);
+        let served = reader.packets(&segment, &everything, &mut |at| {
+            found.insert(number_of(at.packet.bytes));
+            ControlFlow::Continue(())
+        });
+        served.map_err(|error| format!("segment {}: {error}", segment.number))?;
+    }
+    if found != served(volume, pushed)? {
+        return Err(String::from("a reader finds other packets than a walk"));
+    }
+    Ok(())
+}
+
+/// Checks one state of the medium after a cut, then records and cuts again.
+fn check<M: Medium>(
+    image: M::Image,
+    believed: &BTreeSet<u32>,
+    written: &Written,
+    next: u32,
+    again: bool,
+) -> Result<(), String> {
+    let start = again.then(|| image.clone());
+    let volume = M::with_image(image)?;
+    reader_agrees(&volume, next)?;
+    let missing = |found: &BTreeSet<u32>| {
+        believed.iter().copied().find(|number| written.is_kept(*number) && !found.contains(number))
+    };
+    if let Some(number) = missing(&served(&volume, next)?) {
+        return Err(format!("packet {number} was acknowledged and is gone"));
+    }
+    let mut driver = Driver::new(volume.clone());
+    (driver.next, driver.now) = (next, 10_000_000);
+    driver.start();
+    driver.push(3);
+    driver.wait(5_100);
+    driver.push(2);
+    let resumed = driver.believed.clone();
+    driver.kill();
+    let found = served(&volume, driver.next)?;
+    if resumed.is_empty() || !resumed.is_subset(&found) {
+        return Err(format!("recording did not go on: {resumed:?}"));
+    }
+    // The segment in use before may be overwritten by now only if it was the oldest: at most one was taken.
+    let gone: BTreeSet<_> = believed.iter().filter(|n| written.is_kept(**n) && !found.contains(n)).collect();
+    let segments: BTreeSet<_> = gone.iter().map(|number| written.place[number]).collect();
+    let oldest = written.owner.values().min();
+    if segments.len() > 1 || segments.iter().any(|(_, generation)| Some(generation) != oldest) {
+        return Err(format!("acknowledged packets went with resuming: {segments:?}"));
+    }
+    match start {
+        Some(start) => second_cut::<M>(&start, &driver.finish(), &resumed, next + 5),
+        None => Ok(()),
+    }
+}
+
+/// Cuts the resumed run as well, at each of its writes, half of the sectors written.
+fn second_cut<M: Medium>(
+    image: &M::Image,
+    run: &Run<M>,
+    resumed: &BTreeSet<u32>,
+    next: u32,
+) -> Result<(), String> {
+    let mut random = Random(77);
+    for prefix in 0..=run.log.len() {
+        let (mut state, mut written) = (image.clone(), Written::default());
+        for (at, operation) in run.log[..prefix].iter().enumerate() {
+            let flushed = run.log[at..prefix].iter().any(|later| M::flushes(later, operation));
+            M::apply(&mut state, operation, &mut || flushed || random.next() % 2 == 0);
+            written.note::<M>(operation);
+        }
+        let believed = believed_at(&run.beliefs, prefix);
+        debug_assert!(believed.is_subset(resumed));
+        check::<M>(state, &believed, &written, next, false)
+            .map_err(|error| format!("second cut at {prefix}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn believed_at(beliefs: &[(usize, BTreeSet<u32>)], prefix: usize) -> BTreeSet<u32> {
+    beliefs
+        .iter()
+        .rev()
+        .find(|(at, _)| *at <= prefix)
+        .map(|(_, believed)| believed.clone())
+        .unwrap_or_default()
+}
+
+/// One state in so many is shown to other programs.
+const JUDGED: u32 = 20;
+
+/// Explores the crash states of a run; `random_states` per prefix beside the fixed ones. Gives the number of states.
+pub(crate) fn explore<M: Medium>(run: &Run<M>, start: &M::Image, random_states: u32) -> Result<u32, String> {
+    let (mut durable, mut written) = (start.clone(), Written::default());
+    let mut unflushed: Vec<&M::Operation> = Vec::new();
+    let mut random = Random(2026);
+    let mut states = 0;
+    let next = run.beliefs.iter().flat_map(|(_, believed)| believed.last().copied()).max().unwrap_or(0) + 100;
+    for prefix in 0..=run.log.len() {
+        if let Some(operation) = prefix.checked_sub(1).map(|at| &run.log[at]) {
+            written.note::<M>(operation);
+            if M::is_write(operation) {
+                unflushed.push(operation);
+            }
+            unflushed.retain(|write| {
+                let flushed = M::flushes(operation, write);
+                if flushed {
+                    M::apply(&mut durable, write, &mut || true);
+                }
+                !flushed
+            });
+        }
+        let believed = believed_at(&run.beliefs, prefix);
+        let kinds = if unflushed.is_empty() { 1 } else { 4 + random_states };
+        for kind in 0..kinds {
+            let mut image = durable.clone();
+            let tear = random.below(2050);
+            for write in &unflushed {
+                let mut sector = 0;
+                M::apply(&mut image, write, &mut || {
+                    sector += 1;
+                    match kind {
+                        0 => false,
+                        1 => true,
+                        2 => sector <= tear % 40 + 1, // a torn write: its beginning
+                        3 => sector > tear % 40 + 1,  // its end
+                        _ => random.next() >> 40 & 1 == 0,
+                    }
+                });
+            }
+            states += 1;
+            let again = states % 16 == 0;
+            if states % JUDGED == 0 {
+                M::judge(&image)
+                    .map_err(|error| format!("cut after {prefix} operations, kind {kind}: {error}"))?;
+            }
+            check::<M>(image, &believed, &written, next, again)
+                .map_err(|error| format!("cut after {prefix} operations, kind {kind}: {error}"))?;
+        }
+    }
+    Ok(states)
+}

@@ -1,0 +1,140 @@
+//! A store's place as people name it: a directory, or `fat:` and a card, partition or image; and a volume that is either.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::block::FileDev;
+use super::dir::{DirReader, DirVolume};
+use super::fat::FatVolume;
+use super::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
+
+/// Where a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a directory.
+    Dir(PathBuf),
+    /// On a FAT ring volume: a block device, a partition or an image file.
+    Fat(PathBuf),
+}
+
+impl Place {
+    /// Reads `fat:PATH`, `dir:PATH`, or a plain path, which is a directory.
+    #[must_use]
+    pub fn parse(text: &Path) -> Self {
+        let strip = |prefix: &str| text.to_str().and_then(|text| text.strip_prefix(prefix));
+        if let Some(path) = strip("fat:") {
+            return Self::Fat(PathBuf::from(path));
+        }
+        Self::Dir(strip("dir:").map_or_else(|| text.to_path_buf(), PathBuf::from))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dir(path) => write!(f, "{}", path.display()),
+            Self::Fat(path) => write!(f, "fat:{}", path.display()),
+        }
+    }
+}
+
+/// The writing side of either.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AnyVolume {
+    /// A directory.
+    Dir(DirVolume),
+    /// A card.
+    Fat(Box<FatVolume<FileDev>>),
+}
+
+/// The reading side of either.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AnyReader {
+    /// A directory.
+    Dir(DirReader),
+    /// A card.
+    Fat(Box<FatVolume<FileDev>>),
+}
+
+macro_rules! delegate {
+    ($name:ident) => {
+        impl VolumeRead for $name {
+            fn geometry(&self) -> Geometry {
+                match self {
+                    Self::Dir(volume) => volume.geometry(),
+                    Self::Fat(volume) => volume.geometry(),
+                }
+            }
+
+            fn read(&self, area: Area, offset: u64, buf: &mut [u8]) -> Result<(), VolumeError> {
+                match self {
+                    Self::Dir(volume) => volume.read(area, offset, buf),
+                    Self::Fat(volume) => volume.read(area, offset, buf),
+                }
+            }
+
+            fn will_read(&self, area: Area, offset: u64, bytes: usize) {
+                match self {
+                    Self::Dir(volume) => volume.will_read(area, offset, bytes),
+                    Self::Fat(volume) => volume.will_read(area, offset, bytes),
+                }
+            }
+
+            fn is_usable(&self, segment: u32) -> bool {
+                match self {
+                    Self::Dir(volume) => volume.is_usable(segment),
+                    Self::Fat(volume) => volume.is_usable(segment),
+                }
+            }
+
+            fn identity(&self) -> Option<[u8; 16]> {
+                match self {
+                    Self::Dir(volume) => volume.identity(),
+                    Self::Fat(volume) => volume.identity(),
+                }
+            }
+        }
+    };
+}
+
+delegate!(AnyVolume);
+delegate!(AnyReader);
+
+impl VolumeWrite for AnyVolume {
+    fn write(&mut self, area: Area, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
+        match self {
+            Self::Dir(volume) => volume.write(area, offset, bytes),
+            Self::Fat(volume) => volume.write(area, offset, bytes),
+        }
+    }
+
+    fn flush(&mut self, area: Area) -> Result<(), VolumeError> {
+        match self {
+            Self::Dir(volume) => volume.flush(area),
+            Self::Fat(volume) => volume.flush(area),
+        }
+    }
+
+    fn note_contents(&mut self, text: &str) {
+        match self {
+            Self::Dir(volume) => volume.note_contents(text),
+            Self::Fat(volume) => volume.note_contents(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_named_by_a_prefix() {
+        let parse = |text: &str| Place::parse(Path::new(text));
+        assert_eq!(parse("fat:/dev/mmcblk0"), Place::Fat("/dev/mmcblk0".into()));
+        assert_eq!(parse("dir:/var/lib/hindcap"), Place::Dir("/var/lib/hindcap".into()));
+        assert_eq!(parse("store"), Place::Dir("store".into()));
+        assert_eq!(parse("fat:card.img").to_string(), "fat:card.img");
+    }
+}

@@ -1,0 +1,398 @@
+//! An image file or a block device.
+//!
+//! Written with `O_DIRECT` where the file system takes it; a block device also with `O_EXCL`, which the kernel refuses
+//! while anything on it is mounted. Read through the page cache, which the kernel keeps in step with direct writes, so
+//! that readers in other processes see what was written. The lock is the kernel's (`flock`): it goes with the process.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+
+use super::super::aligned::AlignedBuf;
+use super::{BlockDev, DevGeometry, SECTOR_BYTES, check};
+
+/// Bytes that go through an aligned copy at a time, when the caller's buffer is not aligned.
+const COPY_BYTES: usize = 256 * 1024;
+const SYS_BLOCK: &str = "/sys/class/block";
+
+/// What for a device is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Beside a writer or without one; takes no lock.
+    Read,
+    /// As the only writer.
+    Write,
+}
+
+/// Why a device cannot be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The system refused.
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// The device.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Neither a block device nor a regular file.
+    NoDevice {
+        /// What it was taken for.
+        path: PathBuf,
+    },
+    /// The device, or a partition of it, is mounted.
+    Mounted {
+        /// The device.
+        path: PathBuf,
+        /// Where.
+        at: String,
+    },
+    /// Another process writes to it.
+    InUse {
+        /// The device.
+        path: PathBuf,
+    },
+    /// Its sectors are not of 512 bytes.
+    Sectors {
+        /// The device.
+        path: PathBuf,
+        /// Their size.
+        bytes: u32,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { operation, path, source } => write!(f, "{operation} {}: {source}", path.display()),
+            Self::NoDevice { path } => {
+                write!(f, "{}: neither a block device nor an image file", path.display())
+            }
+            Self::Mounted { path, at } => {
+                write!(f, "{}: mounted at {at}; unmount it first (umount {at})", path.display())
+            }
+            Self::InUse { path } => write!(f, "{}: in use by another process", path.display()),
+            Self::Sectors { path, bytes } => {
+                write!(f, "{}: sectors of {bytes} bytes; only 512 are supported", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct FileDev {
+    path: PathBuf,
+    geometry: DevGeometry,
+    reader: File,
+    writer: Option<File>,
+    direct: AtomicBool,
+}
+
+impl FileDev {
+    /// Opens an existing device or image.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
+        let io = |operation| {
+            let path = path.to_path_buf();
+            move |source| OpenError::Io { operation, path, source }
+        };
+        let kind = fs::metadata(path).map_err(io("open"))?.file_type();
+        if !kind.is_block_device() && !kind.is_file() {
+            return Err(OpenError::NoDevice { path: path.to_path_buf() });
+        }
+        let real = fs::canonicalize(path).map_err(io("open"))?;
+        if access == Access::Write {
+            if let Some(at) = mounted_at(&real, Path::new("/proc/self/mounts"), Path::new(SYS_BLOCK)) {
+                return Err(OpenError::Mounted { path: path.to_path_buf(), at });
+            }
+        }
+        let mut reader = File::open(path).map_err(io("open"))?;
+        let bytes = reader.seek(SeekFrom::End(0)).map_err(io("measure"))?;
+        let facts = if kind.is_block_device() {
+            Facts::of(Path::new(SYS_BLOCK), &real)
+        } else {
+            Facts { logical: SECTOR_BYTES as u32, erase_bytes: 0, whole_disk: false, start: 0 }
+        };
+        if facts.logical != SECTOR_BYTES as u32 {
+            return Err(OpenError::Sectors { path: path.to_path_buf(), bytes: facts.logical });
+        }
+        let geometry = DevGeometry {
+            sectors: bytes / SECTOR_BYTES as u64,
+            erase_bytes: facts.erase_bytes,
+            whole_disk: facts.whole_disk,
+            start: facts.start,
+        };
+        let mut direct = false;
+        let writer = match access {
+            Access::Read => None,
+            Access::Write => {
+                let (file, is_direct) =
+                    open_for_writing(path, kind.is_block_device()).map_err(|error| match error.kind() {
+                        io::ErrorKind::ResourceBusy => OpenError::InUse { path: path.to_path_buf() },
+                        _ => io("open for writing")(error),
+                    })?;
+                rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+                    .map_err(|_| OpenError::InUse { path: path.to_path_buf() })?;
+                direct = is_direct;
+                Some(file)
+            }
+        };
+        Ok(Self { path: path.to_path_buf(), geometry, reader, writer, direct: AtomicBool::new(direct) })
+    }
+
+    /// Makes an image file of `bytes` zeros, allocated only where it is written; an existing file stays as it is.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create_image(path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.set_len(bytes / SECTOR_BYTES as u64 * SECTOR_BYTES as u64)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn writer(&self) -> io::Result<&File> {
+        self.writer.as_ref().ok_or_else(|| io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let file = self.writer()?;
+        match file.write_all_at(bytes, at) {
+            // Refused, not failed: nothing was written. From now on through the page cache.
+            Err(error)
+                if self.direct.load(Relaxed)
+                    && error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) =>
+            {
+                log::warn!("{}: no direct I/O, using the page cache", self.path.display());
+                let flags = rustix::fs::fcntl_getfl(file)?;
+                rustix::fs::fcntl_setfl(file, flags - OFlags::DIRECT)?;
+                self.direct.store(false, Relaxed);
+                file.write_all_at(bytes, at)
+            }
+            written => written,
+        }
+    }
+}
+
+fn open_for_writing(path: &Path, block_device: bool) -> io::Result<(File, bool)> {
+    let exclusive = if block_device { OFlags::EXCL } else { OFlags::empty() };
+    let open = |flags: OFlags| {
+        OpenOptions::new().read(true).write(true).custom_flags(flags.bits() as i32).open(path)
+    };
+    match open(exclusive | OFlags::DIRECT) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok((open(exclusive)?, false)),
+        file => Ok((file?, true)),
+    }
+}
+
+impl BlockDev for FileDev {
+    fn geometry(&self) -> DevGeometry {
+        self.geometry
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn read(&self, lba: u64, buf: &mut [u8]) -> io::Result<()> {
+        check(lba, buf.len(), self.geometry.sectors)?;
+        self.reader.read_exact_at(buf, lba * SECTOR_BYTES as u64)
+    }
+
+    fn will_read(&self, lba: u64, bytes: usize) {
+        let length = std::num::NonZeroU64::new(bytes as u64);
+        let _ = rustix::fs::fadvise(
+            &self.reader,
+            lba * SECTOR_BYTES as u64,
+            length,
+            rustix::fs::Advice::WillNeed,
+        );
+    }
+
+    fn write(&mut self, lba: u64, bytes: &[u8]) -> io::Result<()> {
+        check(lba, bytes.len(), self.geometry.sectors)?;
+        let at = lba * SECTOR_BYTES as u64;
+        if !self.direct.load(Relaxed) || bytes.as_ptr().align_offset(SECTOR_BYTES) == 0 {
+            return self.write_at(bytes, at);
+        }
+        let mut copy = AlignedBuf::new(bytes.len().min(COPY_BYTES));
+        for (number, piece) in bytes.chunks(COPY_BYTES).enumerate() {
+            copy[..piece.len()].copy_from_slice(piece);
+            self.write_at(&copy[..piece.len()], at + (number * COPY_BYTES) as u64)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer()?.sync_data()
+    }
+
+    /// A hole in an image; the kernel makes it a discard that leaves zeros, or refuses, on a device.
+    fn discard(&mut self, lba: u64, sectors: u64) -> io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let bytes = SECTOR_BYTES as u64;
+        Ok(rustix::fs::fallocate(self.writer()?, flags, lba * bytes, sectors * bytes)?)
+    }
+}
+
+/// What sysfs tells of a block device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Facts {
+    logical: u32,
+    erase_bytes: u32,
+    whole_disk: bool,
+    start: u64,
+}
+
+impl Facts {
+    fn of(sys: &Path, device: &Path) -> Self {
+        let name = device.file_name().unwrap_or_default();
+        // A partition's directory lies in its disk's.
+        let own = fs::canonicalize(sys.join(name)).unwrap_or_else(|_| sys.join(name));
+        let partition = own.join("partition").exists();
+        let disk = if partition { own.parent().unwrap_or(&own) } else { &own };
+        let number = |path: PathBuf| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+        let fits = |number: Option<u64>| number.and_then(|number| u32::try_from(number).ok());
+        let loops = name.to_string_lossy().starts_with("loop");
+        Self {
+            logical: fits(number(disk.join("queue/logical_block_size"))).unwrap_or(SECTOR_BYTES as u32),
+            erase_bytes: fits(number(disk.join("device/preferred_erase_size"))).unwrap_or(0),
+            whole_disk: !partition && !loops,
+            start: if partition { number(own.join("start")).unwrap_or(0) } else { 0 },
+        }
+    }
+}
+
+/// The erase unit that sysfs names for a device at `path`; `sys` is `/sys/class/block`. For tests and messages.
+#[must_use]
+pub fn erase_bytes_of(sys: &Path, path: &Path) -> Option<u32> {
+    Some(Facts::of(sys, path).erase_bytes).filter(|bytes| *bytes > 0)
+}
+
+/// Where a device, one of its partitions, or an image behind a loop device is mounted.
+fn mounted_at(device: &Path, mounts: &Path, sys: &Path) -> Option<String> {
+    let mut names = vec![device.to_path_buf()];
+    for entry in fs::read_dir(sys).into_iter().flatten().flatten() {
+        let backing = fs::read_to_string(entry.path().join("loop/backing_file"));
+        if backing.is_ok_and(|backing| Path::new(backing.trim_end()) == device) {
+            names.push(Path::new("/dev").join(entry.file_name()));
+        }
+    }
+    let mounts = fs::read_to_string(mounts).ok()?;
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (source, at) = (fields.next()?, fields.next()?);
+        names.iter().any(|name| is_of(source, name)).then(|| at.replace("\\040", " "))
+    })
+}
+
+/// Whether `source` is `device` or a partition of it: sda1 of sda, mmcblk0p1 of mmcblk0.
+fn is_of(source: &str, device: &Path) -> bool {
+    let device = device.to_string_lossy();
+    source.strip_prefix(&*device).is_some_and(|rest| {
+        let separator = if device.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
+        let digits = rest.strip_prefix(separator).unwrap_or_default();
+        rest.is_empty() || (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_written_whatever_the_buffers_alignment() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("card.img");
+        FileDev::create_image(&path, 4 << 20).unwrap();
+        let mut dev = FileDev::open(&path, Access::Write).unwrap();
+        assert_eq!(dev.geometry().sectors, 8192);
+        let mut bytes = AlignedBuf::new((1 << 20) + 1024);
+        bytes.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at / 7) as u8);
+        dev.write(3, &bytes[..1 << 20]).unwrap();
+        dev.write(4000, &bytes[1..1 + (1 << 19)]).unwrap();
+        dev.flush().unwrap();
+        let reader = FileDev::open(&path, Access::Read).unwrap();
+        let mut back = vec![0; 1 << 20];
+        reader.read(3, &mut back).unwrap();
+        assert!(back[..] == bytes[..1 << 20]);
+        reader.read(4000, &mut back[..1 << 19]).unwrap();
+        assert!(back[..1 << 19] == bytes[1..1 + (1 << 19)]);
+        assert!(dev.read(8192, &mut [0; 512]).is_err() && dev.write(8191, &[0; 1024]).is_err());
+    }
+
+    #[test]
+    fn one_writer_at_a_time_and_readers_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("card.img");
+        FileDev::create_image(&path, 1 << 20).unwrap();
+        let held = FileDev::open(&path, Access::Write).unwrap();
+        assert!(matches!(FileDev::open(&path, Access::Write), Err(OpenError::InUse { .. })));
+        FileDev::open(&path, Access::Read).unwrap();
+        drop(held);
+        FileDev::open(&path, Access::Write).unwrap();
+        assert!(matches!(FileDev::open(dir.path(), Access::Read), Err(OpenError::NoDevice { .. })));
+    }
+
+    #[test]
+    fn facts_come_from_the_disk_of_a_partition() {
+        let sys = tempfile::tempdir().unwrap();
+        let disk = sys.path().join("devices/mmcblk0");
+        let part = disk.join("mmcblk0p1");
+        for dir in [disk.join("queue"), disk.join("device"), part.clone()] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        fs::write(disk.join("queue/logical_block_size"), "512\n").unwrap();
+        fs::write(disk.join("device/preferred_erase_size"), "16777216\n").unwrap();
+        fs::write(part.join("partition"), "1\n").unwrap();
+        fs::write(part.join("start"), "8192\n").unwrap();
+        let class = sys.path().join("class");
+        fs::create_dir(&class).unwrap();
+        for (name, target) in [("mmcblk0", &disk), ("mmcblk0p1", &part)] {
+            std::os::unix::fs::symlink(target, class.join(name)).unwrap();
+        }
+        let of = |name: &str| Facts::of(&class, &Path::new("/dev").join(name));
+        let whole = Facts { logical: 512, erase_bytes: 16 << 20, whole_disk: true, start: 0 };
+        assert_eq!(of("mmcblk0"), whole);
+        assert_eq!(of("mmcblk0p1"), Facts { whole_disk: false, start: 8192, ..whole });
+    }
+
+    #[test]
+    fn mounts_of_partitions_and_loops_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mounts, sys) = (dir.path().join("mounts"), dir.path().join("block"));
+        fs::create_dir_all(sys.join("loop7/loop")).unwrap();
+        fs::write(sys.join("loop7/loop/backing_file"), "/home/a/card.img\n").unwrap();
+        fs::write(&mounts, "/dev/mmcblk0p1 /media/my\\040card vfat rw 0 0\n/dev/loop7 /mnt vfat rw 0 0\n")
+            .unwrap();
+        let at = |device: &str| mounted_at(Path::new(device), &mounts, &sys);
+        assert_eq!(at("/dev/mmcblk0").as_deref(), Some("/media/my card"));
+        assert_eq!(at("/dev/mmcblk0p1").as_deref(), Some("/media/my card"));
+        assert_eq!(at("/home/a/card.img").as_deref(), Some("/mnt"));
+        assert_eq!((at("/dev/mmcblk1"), at("/dev/mmcblk")), (None, None));
+        assert!(is_of("/dev/sda1", Path::new("/dev/sda")) && !is_of("/dev/loop71", Path::new("/dev/loop7")));
+    }
+}

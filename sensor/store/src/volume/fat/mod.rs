@@ -1,0 +1,301 @@
+//! A store on a card: FAT32 that every laptop opens, and a ring that no FAT code ever touches while it records.
+//!
+//! The volume is made once with all its files, contiguous and aligned ([`format()`]). From then on a segment is a range of
+//! sectors: recording writes these and nothing else, so no power cut can damage the file system. When a card comes back,
+//! FATs and directories are read once to see what somebody did to it ([`checkup`]), and only what is whole is used.
+//!
+//! - [`layout`]: where everything lies. [`boot`], [`names`]: sectors and directory entries as other systems read them.
+//! - [`probe`]: what is on a device. [`files`]: small files, through `fatfs`, never while recording.
+
+mod boot;
+mod checkup;
+mod error;
+pub mod files;
+pub mod format;
+pub mod layout;
+mod names;
+mod probe;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+
+pub use error::FatError;
+pub use format::{ERASE_BYTES_DEFAULT, FormatOptions, format, plan};
+pub use layout::{Extent, Layout};
+pub use probe::Content;
+
+use super::aligned::AlignedBuf;
+use super::block::{BlockDev, SECTOR_BYTES};
+use super::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
+use crate::layout::{SEGMENTS_MIN, catalog_bytes};
+use crate::state::{SLOT_BYTES, STATE_BYTES};
+use checkup::Checkup;
+use probe::{Finding, Located};
+
+/// A state slot is written as one flash page, zeros behind it.
+pub(crate) const STATE_PAGE_BYTES: usize = 16 * 1024;
+
+/// What is on a device, in words; `None` when it is a Hindcap card.
+///
+/// # Errors
+/// The device cannot be read. Rings that contradict each other are foreign content here.
+pub fn content(dev: &impl BlockDev) -> Result<Option<Content>, FatError> {
+    match probe::find(dev) {
+        Ok(Finding::Ring(_)) => Ok(None),
+        Ok(Finding::Other(content)) => Ok(Some(content)),
+        Err(error @ FatError::Io { .. }) => Err(error),
+        Err(_) => Ok(Some(Content::Unknown)),
+    }
+}
+
+/// First sector of a state slot, from the start of the volume: each in an erase unit of its own.
+fn state_slot_sector(layout: &Layout, slot: u64) -> u64 {
+    layout.sector_of(layout.state.first) + slot * u64::from(layout.erase_bytes) / SECTOR_BYTES as u64
+}
+
+/// `CONTENTS.txt`, which never changes its size: the text, cut to what fits, and blanks.
+fn contents_text(layout: &Layout, text: &str) -> AlignedBuf {
+    let mut out = AlignedBuf::new(layout.bytes(layout.contents) as usize);
+    out.fill(b' ');
+    let room = out.len() - 1;
+    let cut = if text.len() <= room { text.len() } else { text[..=room].rfind('\n').map_or(0, |at| at + 1) };
+    out[..cut].copy_from_slice(&text.as_bytes()[..cut]);
+    out[room] = b'\n';
+    out
+}
+
+/// See the module. Reads and, when its device can, writes.
+#[derive(Debug)]
+pub struct FatVolume<D: BlockDev> {
+    dev: D,
+    located: Located,
+    checkup: Checkup,
+    /// Waits for the next write of the catalog, or for the end.
+    note: Option<String>,
+}
+
+impl<D: BlockDev> FatVolume<D> {
+    /// Mounts a card: finds the ring, and sees what is left of it. Writes nothing.
+    ///
+    /// # Errors
+    /// No ring there, rings that contradict each other, fewer than two segments left, or the device failed.
+    pub fn open(dev: D) -> Result<Self, FatError> {
+        let located = match probe::find(&dev)? {
+            Finding::Ring(located) => *located,
+            Finding::Other(content) => return Err(FatError::Foreign { name: dev.name(), content }),
+        };
+        let checkup = checkup::examine(&dev, &located)?;
+        let left = checkup.usable.iter().filter(|usable| **usable).count() as u32;
+        if left < SEGMENTS_MIN {
+            return Err(FatError::RingLost { name: dev.name(), left, of: located.layout.segments });
+        }
+        Ok(Self { dev, located, checkup, note: None })
+    }
+
+    /// Where everything lies.
+    #[must_use]
+    pub const fn layout(&self) -> &Layout {
+        &self.located.layout
+    }
+
+    /// What a person should know about this card, each with what can be done.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let name = self.dev.name();
+        let all = self.located.warnings.iter().chain(&self.checkup.warnings);
+        all.map(|warning| format!("{name}: {warning}")).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The device.
+    #[must_use]
+    pub const fn device(&self) -> &D {
+        &self.dev
+    }
+
+    /// Writes boot sectors, ring sectors and partition table again, when one of them is damaged; says whether it did.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn repair_boot(&mut self) -> Result<bool, FatError> {
+        if self.located.warnings.is_empty() {
+            return Ok(false);
+        }
+        format::repair(&mut self.dev, &self.located)?;
+        self.located.warnings.clear();
+        Ok(true)
+    }
+
+    /// Writes `CONTENTS.txt` now, in place.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn write_contents(&mut self, text: &str) -> Result<(), VolumeError> {
+        if !self.checkup.contents {
+            return Ok(());
+        }
+        let sector = self.located.layout.sector_of(self.located.layout.contents.first);
+        let bytes = contents_text(&self.located.layout, text);
+        self.dev.write(self.located.base + sector, &bytes).map_err(self.error("write"))?;
+        self.dev.flush().map_err(self.error("flush"))
+    }
+
+    fn error(&self, operation: &'static str) -> impl FnOnce(io::Error) -> VolumeError + use<D> {
+        let path = PathBuf::from(self.dev.name());
+        move |source| VolumeError::Io { operation, path, source }
+    }
+
+    fn area_bytes(&self, area: Area) -> Option<u64> {
+        let layout = &self.located.layout;
+        match area {
+            Area::State => Some(STATE_BYTES),
+            Area::Catalog => Some(catalog_bytes(layout.segment_bytes, layout.segments)),
+            Area::Segment(number) => (number < layout.segments).then_some(layout.segment_bytes.into()),
+        }
+    }
+
+    /// Whether the area is still ours.
+    fn is_there(&self, area: Area) -> bool {
+        match area {
+            Area::State => self.checkup.state,
+            Area::Catalog => self.checkup.catalog,
+            Area::Segment(number) => self.checkup.usable.get(number as usize).copied().unwrap_or(false),
+        }
+    }
+
+    fn check(&self, area: Area, offset: u64, bytes: usize) -> Result<(), VolumeError> {
+        let end = offset.checked_add(bytes as u64);
+        if end.is_some_and(|end| self.area_bytes(area).is_some_and(|most| end <= most)) {
+            return Ok(());
+        }
+        Err(VolumeError::OutOfRange { area, offset, bytes })
+    }
+
+    /// Sector of an area's byte on the device, and the byte in that sector. State offsets stay inside a slot.
+    fn place(&self, area: Area, offset: u64) -> (u64, usize) {
+        let layout = &self.located.layout;
+        let sector = SECTOR_BYTES as u64;
+        let (start, offset) = match area {
+            Area::State => {
+                (state_slot_sector(layout, offset / SLOT_BYTES as u64), offset % SLOT_BYTES as u64)
+            }
+            Area::Catalog => (layout.sector_of(layout.catalog.first), offset),
+            Area::Segment(number) => (layout.sector_of(layout.segment(number).first), offset),
+        };
+        (self.located.base + start + offset / sector, (offset % sector) as usize)
+    }
+
+    fn read_part(&self, area: Area, offset: u64, buf: &mut [u8]) -> Result<(), VolumeError> {
+        let (sector, inside) = self.place(area, offset);
+        if inside == 0 && buf.len() % SECTOR_BYTES == 0 {
+            return self.dev.read(sector, buf).map_err(self.error("read"));
+        }
+        let mut whole = vec![0; (inside + buf.len()).next_multiple_of(SECTOR_BYTES)];
+        self.dev.read(sector, &mut whole).map_err(self.error("read"))?;
+        buf.copy_from_slice(&whole[inside..inside + buf.len()]);
+        Ok(())
+    }
+}
+
+impl<D: BlockDev> VolumeRead for FatVolume<D> {
+    fn geometry(&self) -> Geometry {
+        let Layout { segment_bytes, segments, .. } = self.located.layout;
+        Geometry { segment_bytes, segments, sector_bytes: SECTOR_BYTES as u32 }
+    }
+
+    /// What was removed reads as zeros.
+    fn read(&self, area: Area, offset: u64, buf: &mut [u8]) -> Result<(), VolumeError> {
+        self.check(area, offset, buf.len())?;
+        if !self.is_there(area) {
+            buf.fill(0);
+            return Ok(());
+        }
+        if area != Area::State {
+            return self.read_part(area, offset, buf);
+        }
+        let mut at = offset;
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let count = rest.len().min(SLOT_BYTES - at as usize % SLOT_BYTES);
+            let (part, after) = rest.split_at_mut(count);
+            self.read_part(area, at, part)?;
+            (rest, at) = (after, at + count as u64);
+        }
+        Ok(())
+    }
+
+    fn will_read(&self, area: Area, offset: u64, bytes: usize) {
+        if area != Area::State && self.is_there(area) && self.check(area, offset, bytes).is_ok() {
+            self.dev.will_read(self.place(area, offset).0, bytes);
+        }
+    }
+
+    fn is_usable(&self, segment: u32) -> bool {
+        self.is_there(Area::Segment(segment))
+    }
+
+    fn identity(&self) -> Option<[u8; 16]> {
+        Some(self.located.layout.uuid)
+    }
+}
+
+impl<D: BlockDev> VolumeWrite for FatVolume<D> {
+    fn write(&mut self, area: Area, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
+        self.check(area, offset, bytes.len())?;
+        if offset % SECTOR_BYTES as u64 != 0 || bytes.len() % SECTOR_BYTES != 0 {
+            return Err(VolumeError::OutOfRange { area, offset, bytes: bytes.len() });
+        }
+        let (sector, _) = self.place(area, offset);
+        match area {
+            Area::Segment(_) if !self.is_there(area) => {
+                Err(self.error("write")(io::Error::new(io::ErrorKind::NotFound, "the segment was removed")))
+            }
+            // State and catalog can be done without.
+            _ if !self.is_there(area) => Ok(()),
+            Area::State => {
+                let mut page = AlignedBuf::new(STATE_PAGE_BYTES);
+                page[..bytes.len()].copy_from_slice(bytes);
+                self.dev.write(sector, &page).map_err(self.error("write"))
+            }
+            _ => self.dev.write(sector, bytes).map_err(self.error("write")),
+        }
+    }
+
+    fn flush(&mut self, area: Area) -> Result<(), VolumeError> {
+        self.dev.flush().map_err(self.error("flush"))?;
+        if let (Area::Catalog, Some(text)) = (area, self.note.take()) {
+            // A person's convenience, kept fresh at the pace of the catalog.
+            if let Err(error) = self.write_contents(&text) {
+                log::warn!("CONTENTS.txt: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    fn note_contents(&mut self, text: &str) {
+        self.note = Some(text.to_owned());
+    }
+}
+
+/// Simulations keep one to look at while a recorder has the other.
+#[cfg(test)]
+impl<D: BlockDev + Clone> Clone for FatVolume<D> {
+    fn clone(&self) -> Self {
+        Self {
+            dev: self.dev.clone(),
+            located: self.located.clone(),
+            checkup: self.checkup.clone(),
+            note: None,
+        }
+    }
+}
+
+impl<D: BlockDev> Drop for FatVolume<D> {
+    fn drop(&mut self) {
+        if let Some(text) = self.note.take() {
+            if let Err(error) = self.write_contents(&text) {
+                log::warn!("CONTENTS.txt: {error}");
+            }
+        }
+    }
+}
