@@ -68,6 +68,10 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     let segments = reader.segments();
     let sum = |field: fn(&SegmentInfo) -> u64| segments.iter().map(field).fold(0_u64, u64::saturating_add);
     let newest = segments.last();
+    // Of an open segment only what its batches say, whatever else was left of it.
+    let told = |segment: &&SegmentInfo| !(into_open && segment.state == SegmentState::Open);
+    let drops_told =
+        segments.iter().filter(told).fold(0_u64, |sum, segment| sum.saturating_add(segment.drops_total));
     Ok(StoreReport {
         path: path.display().to_string(),
         uuid: state.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -78,7 +82,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
         segments_without_flows: count(segments, |segment| !segment.has_flows),
         packets: sum(|segment| segment.packets),
         captured_bytes: sum(|segment| segment.bytes),
-        drops_total: sum(|segment| segment.drops_total).saturating_add(drops_open.total()),
+        drops_total: drops_told.saturating_add(drops_open.total()),
         drops_open,
         clock: newest.map_or(ClockState::Unknown, |segment| segment.clock),
         store: StoreStatus {
