@@ -175,7 +175,9 @@ fn damage_in_the_open_segment_costs_one_batch() {
     fs::write(&file, savefile::encode(1, &more)).unwrap();
     sensor.import_whole("32MiB", &[], &[&file]);
     let after = sensor.extract([""; 0]);
-    assert!(after.records.starts_with(&ours.records), "what was served before is served");
+    // Recovery believes whole batches only, where the page table of an orderly stop told single pages apart.
+    let (missing, surplus) = judges::difference(&records, &after.records);
+    assert!(missing.len() < 2_000 && surplus.len() == 1, "{} missing, {} new", missing.len(), surplus.len());
     assert_eq!(after.records.last(), more.last());
 }
 
