@@ -59,8 +59,11 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
     sink.into_recorder().close(reading()).map_err(|error| Failure::from(error).doing("import"))?;
     let health = health.snapshot();
     if health.packets_lost > 0 {
-        let reason = health.failing.map_or_else(String::new, |(_, message)| format!(": {message}"));
+        let reason = health.failing.as_ref().map_or_else(String::new, |(_, message)| format!(": {message}"));
         log::error!("{} packets could not be stored{reason}", health.packets_lost);
+    }
+    if let Some(ratio) = health.bytes_written_per_savefile_byte() {
+        log::info!("written: {} bytes, {ratio:.4} per byte of a plain savefile", health.bytes_written);
     }
     report(&outcomes, args.json);
     Ok(code(&outcomes, health.packets_lost))

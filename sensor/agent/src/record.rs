@@ -94,6 +94,7 @@ fn report(
                 "packets": health.packets_acked,
                 "bytes": health.captured_bytes_acked,
                 "bytes_written": health.bytes_written,
+                "bytes_written_per_savefile_byte": health.bytes_written_per_savefile_byte(),
                 "drops": causes,
             })
         );

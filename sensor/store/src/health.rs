@@ -17,9 +17,11 @@ pub struct Health {
     pub(crate) packets_lost: AtomicU64,
     /// Captured bytes (sum of caplen) in durable batches.
     pub(crate) captured_bytes_acked: AtomicU64,
+    /// Bytes that a plain savefile of the packets in durable batches has.
+    pub(crate) savefile_bytes_acked: AtomicU64,
     /// Batches durable.
     pub(crate) batches_acked: AtomicU64,
-    /// Bytes handed to the volume, everything included.
+    /// Bytes handed to the volume, everything included: batches, tails, catalog, state, notes.
     pub(crate) bytes_written: AtomicU64,
     /// Segments sealed.
     pub(crate) segments_sealed: AtomicU64,
@@ -54,6 +56,8 @@ pub struct HealthSnapshot {
     pub packets_lost: u64,
     /// Captured bytes in durable batches.
     pub captured_bytes_acked: u64,
+    /// Bytes that a plain pcapng savefile of these packets has: section headers, interfaces, packet blocks.
+    pub savefile_bytes_acked: u64,
     /// Durable batches.
     pub batches_acked: u64,
     /// Bytes handed to the volume.
@@ -72,6 +76,16 @@ pub struct HealthSnapshot {
     pub warning: Option<String>,
 }
 
+impl HealthSnapshot {
+    /// Bytes handed to the volume per byte of savefile: what the ring, its index and its checks cost the medium. `None`
+    /// before anything is durable.
+    #[must_use]
+    pub fn bytes_written_per_savefile_byte(&self) -> Option<f64> {
+        let savefile = self.savefile_bytes_acked;
+        (savefile > 0).then(|| self.bytes_written as f64 / savefile as f64)
+    }
+}
+
 impl Health {
     /// Everything, read counter by counter.
     #[must_use]
@@ -83,6 +97,7 @@ impl Health {
             packets_acked: get(&self.packets_acked),
             packets_lost: get(&self.packets_lost),
             captured_bytes_acked: get(&self.captured_bytes_acked),
+            savefile_bytes_acked: get(&self.savefile_bytes_acked),
             batches_acked: get(&self.batches_acked),
             bytes_written: get(&self.bytes_written),
             segments_sealed: get(&self.segments_sealed),

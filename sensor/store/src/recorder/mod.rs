@@ -49,6 +49,8 @@ pub struct Recorder {
     batch: Option<Box<Batch>>,
     /// Bytes of blocks in it.
     used: usize,
+    /// Bytes of our own blocks among them.
+    own: usize,
     /// Blocks must end here.
     limit: usize,
     /// The batch's last page whose first packet block is marked.
@@ -128,6 +130,7 @@ impl Recorder {
             open: None,
             batch: None,
             used: 0,
+            own: 0,
             limit: 0,
             marked: usize::MAX,
             indexer: None,
@@ -234,6 +237,7 @@ impl Recorder {
             }
             batch.marks.other(self.used);
             self.used += event.encode(&mut batch.bytes[self.used..]);
+            self.own += EVENT_BYTES;
             self.events.pop_front();
         }
     }

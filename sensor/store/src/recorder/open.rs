@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use hindcap_wire::drops::DropCause;
-use hindcap_wire::ledger::{COMMIT_BYTES, HEADER_END, IDB_BYTES_MAX, put_idb};
+use hindcap_wire::ledger::{COMMIT_BYTES, HEADER_BYTES, HEADER_END, IDB_BYTES_MAX, put_idb};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 use hindcap_wire::time::Timestamp;
 
@@ -69,7 +69,7 @@ impl Recorder {
         let chunk_rest = CHUNK_BYTES - open.end % CHUNK_BYTES;
         let room = chunk_rest.min(self.data_limit - open.end) as usize;
         self.limit = room - COMMIT_BYTES - SKIP_BYTES_MIN;
-        self.used = if open.sequence == 0 { HEADER_END } else { 0 };
+        (self.used, self.own) = if open.sequence == 0 { (HEADER_END, HEADER_BYTES) } else { (0, 0) };
         self.marked = usize::MAX;
         batch.begin(open.number);
         self.batch = Some(batch);
@@ -156,6 +156,7 @@ impl Recorder {
         commit.drops = self.clock.tell(&lost);
         (commit.wall, commit.monotonic_nanos, commit.clock) = (now.wall, now.monotonic_nanos, now.clock);
         self.health.packets_recorded.fetch_add(commit.packets.into(), Relaxed);
+        batch.savefile_bytes = (self.used - self.own) as u64;
         batch.close(self.used, end);
         open.end += end as u32;
         open.sequence += 1;

@@ -12,7 +12,7 @@ use super::*;
 use crate::recovery;
 use crate::ring::read_header;
 use crate::scan::{chunk_buffer, scan_batches};
-use crate::sim::{Fault, SimVolume};
+use crate::sim::{Fault, Operation, SimVolume};
 use crate::volume::VolumeRead;
 
 pub(crate) const MIB: u32 = 1 << 20;
@@ -320,4 +320,39 @@ fn sealed_segments_match_a_rebuild_from_packets_alone() {
     );
     assert_eq!(sealed.page, page);
     assert!(tail::read_index(&volume, 0, &page).is_some());
+}
+
+#[test]
+fn everything_beside_the_packets_costs_under_two_percent() {
+    let volume = SimVolume::new(16 * MIB, 4);
+    let store = Store::format(volume.clone(), UUID).unwrap();
+    let options = RecorderOptions { back_end: BackEnd::Inline, ..RecorderOptions::import() };
+    let mut recorder = store.recorder(options, reading(0)).unwrap();
+    let interface = recorder.interface(&ethernet("eth1")).unwrap();
+    let mut stream = 0;
+    for number in 0..60_000_u32 {
+        let len = [60, 90, 1514, 200, 1514, 1000][number as usize % 6];
+        push(&mut recorder, interface, number, len);
+        stream += epb_bytes(len) as u64;
+    }
+    let health = recorder.health();
+    recorder.close(reading(1)).unwrap();
+    let snapshot = health.snapshot();
+    let heads = snapshot.savefile_bytes_acked - stream;
+    assert!(heads > 0 && heads < 1000, "section headers and interfaces: {heads}");
+    // Sixteen waiting filters and the last indexes included.
+    let ratio = snapshot.bytes_written_per_savefile_byte().unwrap();
+    assert!(ratio > 1.0 && ratio <= 1.02, "{ratio}");
+    // What was counted is what the medium got; the first state was written before there was a writer.
+    let written = |operation: &Operation| match operation {
+        Operation::Write { bytes, .. } => bytes.len() as u64,
+        Operation::Flush(_) => 0,
+    };
+    let all: u64 = volume.take_log().iter().map(written).sum();
+    // Format and mount wrote a state each, uncounted; this medium has no place for the notes, which are counted.
+    let notes = snapshot.bytes_written + 2 * 4096 - all;
+    assert!(notes < 4096, "{notes}");
+    let state = *Store::mount(volume).unwrap().state();
+    let last = 4096; // a state cannot count the write that makes it durable
+    assert_eq!(state.odometer_bytes + last, snapshot.bytes_written);
 }

@@ -52,6 +52,8 @@ pub(crate) struct Batch {
     /// Captured bytes (sum of caplen) in it.
     pub captured_bytes: u64,
     pub marks: Marks,
+    /// Bytes of blocks in it that any savefile with these packets would have.
+    pub savefile_bytes: u64,
     /// Complete once the batch is closed; `bytes` then says how long it is.
     pub commit: Commit,
 }
@@ -63,6 +65,7 @@ impl Batch {
             bytes: AlignedBuf::new(CHUNK_BYTES as usize + ALIGN),
             segment: 0,
             captured_bytes: 0,
+            savefile_bytes: 0,
             marks: Marks::none(),
             commit: Commit {
                 sequence: 0,

@@ -6,6 +6,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod link;
+mod metered;
 pub(crate) mod tables;
 pub(crate) mod tail;
 
@@ -22,9 +23,10 @@ use crate::catalog;
 use crate::index::Indexer;
 use crate::provisional;
 use crate::state::State;
-use crate::volume::{Area, VolumeError, VolumeWrite};
+use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
 use crate::{Health, Reading};
 use batch::Batch;
+use metered::Metered;
 use tables::SegmentTables;
 use tail::TailBuf;
 
@@ -68,6 +70,7 @@ struct Unflushed {
     batches: u32,
     packets: u64,
     captured_bytes: u64,
+    savefile_bytes: u64,
     /// By cause, what the commits told.
     drops: hindcap_wire::drops::DropCounts,
 }
@@ -78,7 +81,7 @@ pub(crate) type Note = (u32, u64, Timestamp, Timestamp, u64);
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Writer<V> {
-    volume: V,
+    volume: Metered<V>,
     state: State,
     health: Arc<Health>,
     hash_chain: bool,
@@ -110,7 +113,7 @@ impl<V: VolumeWrite> Writer<V> {
     pub(crate) fn new(volume: V, state: State, health: Arc<Health>, start: Start) -> Self {
         let tail = TailBuf::new(volume.geometry().segment_bytes);
         Self {
-            volume,
+            volume: Metered::new(volume),
             state,
             health,
             hash_chain: start.hash_chain,
@@ -128,6 +131,14 @@ impl<V: VolumeWrite> Writer<V> {
 
     /// Does what is asked; gives back what the recorder can use again.
     pub(crate) fn handle(&mut self, job: Job) -> Done {
+        let done = self.perform(job);
+        let written = self.volume.take();
+        self.state.odometer_bytes += written;
+        self.health.bytes_written.fetch_add(written, Relaxed);
+        done
+    }
+
+    fn perform(&mut self, job: Job) -> Done {
         match job {
             Job::Batch(mut batch) => {
                 self.batch(&mut batch);
@@ -191,8 +202,6 @@ impl<V: VolumeWrite> Writer<V> {
         let at_end = commit.offset + commit.bytes == segment_bytes;
         let terminator = if at_end { 0 } else { self.volume.geometry().sector_bytes as usize };
         let bytes = batch.with_terminator(terminator);
-        self.state.odometer_bytes += bytes.len() as u64;
-        self.health.bytes_written.fetch_add(bytes.len() as u64, Relaxed);
         self.volume.write(area, commit.offset.into(), bytes)?;
         let due = self.unflushed.batches >= self.batches_per_flush;
         if due { self.flush(area) } else { Ok(()) }
@@ -208,6 +217,7 @@ impl<V: VolumeWrite> Writer<V> {
         let health = &self.health;
         health.packets_acked.fetch_add(done.packets, Relaxed);
         health.captured_bytes_acked.fetch_add(done.captured_bytes, Relaxed);
+        health.savefile_bytes_acked.fetch_add(done.savefile_bytes, Relaxed);
         health.batches_acked.fetch_add(done.batches.into(), Relaxed);
         if let Some((_, tables)) = &self.tables {
             health.acked_end.store(tables.end, Relaxed);
@@ -251,9 +261,7 @@ impl<V: VolumeWrite> Writer<V> {
         self.flush(Area::Segment(seal.segment))?;
         let Some((number, tables)) = self.tables.take() else { return Ok(()) };
         let sealed = tail::seal(&tables, seal.flows.as_deref_mut(), seal.now, &mut self.tail);
-        let written = sealed.write(&mut self.volume, number, &self.tail)?;
-        self.state.odometer_bytes += written;
-        self.health.bytes_written.fetch_add(written, Relaxed);
+        sealed.write(&mut self.volume, number, &self.tail)?;
         self.health.segments_sealed.fetch_add(1, Relaxed);
         if !sealed.page.summary.has_flows {
             self.health.segments_without_flows.fetch_add(1, Relaxed);
@@ -289,7 +297,11 @@ impl<V: VolumeWrite> Writer<V> {
         }
     }
 
+    /// With the odometer as it is before this write.
     fn write_state(&mut self) {
+        let written = self.volume.take();
+        self.state.odometer_bytes += written;
+        self.health.bytes_written.fetch_add(written, Relaxed);
         if let Err(error) = self.state.store(&mut self.volume) {
             log::warn!("the state could not be written: {error}");
         }
@@ -312,12 +324,8 @@ impl<V: VolumeWrite> Writer<V> {
     fn write_provisional(&mut self, flows: &mut Indexer) {
         let Some((number, tables)) = &self.tables else { return };
         let (epoch, volume) = (self.state.epoch, &mut self.volume);
-        match provisional::write(volume, *number, tables, flows, epoch, &mut self.tail) {
-            Ok(written) => {
-                self.state.odometer_bytes += written;
-                self.health.bytes_written.fetch_add(written, Relaxed);
-            }
-            Err(error) => log::warn!("the open segment has no provisional index: {error}"),
+        if let Err(error) = provisional::write(volume, *number, tables, flows, epoch, &mut self.tail) {
+            log::warn!("the open segment has no provisional index: {error}");
         }
     }
 
@@ -335,21 +343,23 @@ impl<V: VolumeWrite> Writer<V> {
             self.write_provisional(&mut flows);
         }
         self.state.clean = self.health.failing_since().is_none();
-        self.write_state();
         self.write_notes(now);
+        self.write_state();
     }
 }
 
 impl Unflushed {
     fn of(batch: &Batch) -> Self {
         let packets = batch.commit.packets.into();
-        Self { batches: 1, packets, captured_bytes: batch.captured_bytes, drops: batch.commit.drops }
+        let Batch { captured_bytes, savefile_bytes, .. } = *batch;
+        Self { batches: 1, packets, captured_bytes, savefile_bytes, drops: batch.commit.drops }
     }
 
     fn add(&mut self, other: &Self) {
         self.batches += other.batches;
         self.packets += other.packets;
         self.captured_bytes += other.captured_bytes;
+        self.savefile_bytes += other.savefile_bytes;
         self.drops = self.drops.plus(&other.drops);
     }
 }
