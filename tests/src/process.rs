@@ -81,9 +81,17 @@ impl Running {
     /// # Panics
     /// When it does not end within half a minute.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
+        self.wait_at_most(Duration::from_secs(30))
+    }
+
+    /// As [`Running::wait`], with a deadline of its own.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn wait_at_most(&mut self, deadline: Duration) -> (ExitStatus, Duration) {
         let since = Instant::now();
-        let status = tools::wait_for("the end of a program", || self.child.try_wait().expect("a child"));
-        (status, since.elapsed())
+        let look = || self.child.try_wait().expect("it can be waited for");
+        (tools::wait_at_most(deadline, "the end of a program", look), since.elapsed())
     }
 
     /// Asks it to end (SIGTERM) and waits.
