@@ -11,6 +11,7 @@
 use hindcap_wire::index::IndexLimits;
 use hindcap_wire::ledger::{Blocks, NO_CHAIN, SegmentHeader, block_type};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
+use hindcap_wire::time::Timestamp;
 
 use crate::catalog;
 use crate::index::Indexer;
@@ -19,8 +20,9 @@ use crate::ring::{Ring, read_header};
 use crate::scan::{chunk_buffer, scan_batches};
 use crate::state::State;
 use crate::volume::{Area, VolumeRead, VolumeWrite};
+use crate::writer::notes::{Kept, Note};
 use crate::writer::tables::SegmentTables;
-use crate::writer::{Note, tail};
+use crate::writer::tail;
 
 /// See the module.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ pub(crate) struct Found {
     pub sequence: u32,
     /// Chain value of the newest segment, when it is sealed.
     pub chain: [u8; 32],
-    /// The sealed segments, for the notes.
+    /// The other segments, for the notes.
     pub notes: Vec<Note>,
     /// Highest mount epoch seen on the volume.
     pub epoch: u32,
@@ -46,8 +48,14 @@ pub(crate) fn recover<V: VolumeWrite>(
     indexer: &mut Indexer,
 ) -> Found {
     let mut ring = Ring::scan(volume, &state.uuid);
-    let (notes, epoch) = (notes(volume, &ring), state.epoch);
-    let mut found = Found { ring: Ring::default(), open: None, sequence: 0, chain: NO_CHAIN, notes, epoch };
+    let mut found = Found {
+        ring: Ring::default(),
+        open: None,
+        sequence: 0,
+        chain: NO_CHAIN,
+        notes: Vec::new(),
+        epoch: state.epoch,
+    };
     while let Some(number) = ring.newest() {
         let Some(header) = read_header(volume, &state.uuid, number) else {
             ring.forget(number);
@@ -77,6 +85,8 @@ pub(crate) fn recover<V: VolumeWrite>(
         ring.forget(number);
     }
     mend_catalog(volume, &ring);
+    let open = found.open.as_ref().map(|(number, _)| *number);
+    found.notes = notes(volume, &ring, open);
     found.ring = ring;
     found
 }
@@ -93,19 +103,28 @@ fn mend_catalog(volume: &mut impl VolumeWrite, ring: &Ring) {
     }
 }
 
-/// What the sealed segments hold, from the catalog, or from their tails where a crash took the entry away.
-fn notes(volume: &impl VolumeRead, ring: &Ring) -> Vec<Note> {
+/// What all segments but the open one hold: from the catalog, or from their tails.
+fn notes(volume: &impl VolumeRead, ring: &Ring, open: Option<u32>) -> Vec<Note> {
     let entries = catalog::entries(volume).unwrap_or_default();
-    let note = |(number, generation): (u32, u64)| {
-        let entry =
-            entries.get(number as usize).copied().flatten().filter(|entry| entry.generation == generation);
-        if let Some(entry) = entry {
-            return Some((number, generation, entry.first, entry.last, entry.packets));
+    let note = |(segment, generation): (u32, u64)| {
+        let entry = entries.get(segment as usize).copied().flatten();
+        if let Some(entry) = entry.filter(|entry| entry.generation == generation) {
+            let (times, packets) = ((entry.first, entry.last), entry.packets);
+            return Note { segment, generation, times, packets, kept: Kept::Sealed };
         }
-        let summary = tail::read_summary(volume, number, generation)?.summary;
-        Some((number, generation, summary.times.0, summary.times.1, summary.packets))
+        match tail::read_summary(volume, segment, generation).map(|page| page.summary) {
+            Some(summary) => {
+                let (times, packets) = (summary.times, summary.packets);
+                Note { segment, generation, times, packets, kept: Kept::Sealed }
+            }
+            // How much is in it, a walk would tell; a start does not take the time.
+            None => {
+                let times = (Timestamp::MAX, Timestamp::MIN);
+                Note { segment, generation, times, packets: 0, kept: Kept::NotSealed }
+            }
+        }
     };
-    ring.used().filter_map(note).collect()
+    ring.used().filter(|(number, _)| Some(*number) != open).map(note).collect()
 }
 
 /// What the last whole batch of a segment says.

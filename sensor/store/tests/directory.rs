@@ -113,5 +113,10 @@ fn sealed_segments_open_without_notice_and_a_killed_recorder_goes_on() {
     let entries = hindcap_store::catalog::entries(&reader).unwrap();
     assert_eq!(entries.iter().flatten().count(), sealed, "every sealed segment is in the catalog");
     let notes = std::fs::read_to_string(path.join("CONTENTS.txt")).unwrap();
-    assert!(notes.contains("\n000001 "), "{notes}");
+    let lines: Vec<&str> = notes.lines().filter(|line| line.starts_with("0000")).collect();
+    let generations: Vec<&str> = lines.iter().map(|line| line.split_whitespace().nth(4).unwrap()).collect();
+    // Those of the recorders before as well; newest last.
+    assert_eq!(generations, (1..=sealed + 1).map(|n| n.to_string()).collect::<Vec<_>>(), "{notes}");
+    assert!(lines.iter().rev().skip(1).all(|line| line.ends_with("  sealed")), "{notes}");
+    assert!(lines.last().unwrap().ends_with("  open"), "{notes}");
 }

@@ -7,10 +7,10 @@
 pub(crate) mod batch;
 pub(crate) mod link;
 mod metered;
+pub(crate) mod notes;
 pub(crate) mod tables;
 pub(crate) mod tail;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -27,6 +27,7 @@ use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
 use crate::{Health, Reading};
 use batch::Batch;
 use metered::Metered;
+use notes::{Kept, Note};
 use tables::SegmentTables;
 use tail::TailBuf;
 
@@ -74,9 +75,6 @@ struct Unflushed {
     /// By cause, what the commits told.
     drops: hindcap_wire::drops::DropCounts,
 }
-
-/// Segments for the notes: (number, generation, first, last, packets).
-pub(crate) type Note = (u32, u64, Timestamp, Timestamp, u64);
 
 /// See the module.
 #[derive(Debug)]
@@ -187,7 +185,7 @@ impl<V: VolumeWrite> Writer<V> {
             chain_before,
         };
         header.encode(batch.filled_mut().0);
-        self.notes.retain(|note| note.0 != batch.segment);
+        self.notes.retain(|note| note.segment != batch.segment);
         self.tables = Some((batch.segment, SegmentTables::new(header, self.hash_chain)));
     }
 
@@ -230,11 +228,19 @@ impl<V: VolumeWrite> Writer<V> {
     /// The open segment is never continued; what was not yet durable is lost.
     fn fail(&mut self, generation: u64, wall: Timestamp, error: &VolumeError) {
         log::error!("recording to segment generation {generation} failed: {error}");
-        self.tables = None;
+        if let Some((number, tables)) = self.tables.take() {
+            self.remember(note(number, &tables, Kept::NotSealed));
+        }
         self.chain = NO_CHAIN;
         let lost = std::mem::take(&mut self.unflushed);
         self.lose(&lost);
         self.health.fail(generation, wall, error);
+    }
+
+    /// For the notes.
+    fn remember(&mut self, note: Note) {
+        self.notes.retain(|other| other.segment != note.segment);
+        self.notes.push(note);
     }
 
     fn lose(&mut self, lost: &Unflushed) {
@@ -267,9 +273,7 @@ impl<V: VolumeWrite> Writer<V> {
             self.health.segments_without_flows.fetch_add(1, Relaxed);
         }
         self.chain = sealed.page.summary.chain;
-        let (first, last) = tables.times;
-        self.notes.retain(|note| note.0 != number);
-        self.notes.push((number, tables.header.generation, first, last, tables.packets));
+        self.remember(note(number, &tables, Kept::Sealed));
         self.pending.add(sealed.catalog_entry(number));
         Ok(())
     }
@@ -308,15 +312,9 @@ impl<V: VolumeWrite> Writer<V> {
     }
 
     fn write_notes(&mut self, now: Reading) {
-        let mut text = format!("Hindcap store. Written at {}; newest segment last.\n", now.wall);
-        text.push_str(
-            "segment  generation  first packet                    last packet                     packets\n",
-        );
-        self.notes.sort_by_key(|note| note.1);
-        for (number, generation, first, last, packets) in &self.notes {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{number:06}   {generation:<10}  {first}  {last}  {packets}");
-        }
+        let open = self.tables.as_ref().map(|(number, tables)| note(*number, tables, Kept::Open));
+        let mut notes: Vec<Note> = self.notes.iter().copied().chain(open).collect();
+        let text = notes::text(now.wall, self.volume.geometry().segments, &mut notes);
         self.volume.note_contents(&text);
     }
 
@@ -346,6 +344,11 @@ impl<V: VolumeWrite> Writer<V> {
         self.write_notes(now);
         self.write_state();
     }
+}
+
+fn note(segment: u32, tables: &SegmentTables, kept: Kept) -> Note {
+    let (generation, times, packets) = (tables.header.generation, tables.times, tables.packets);
+    Note { segment, generation, times, packets, kept }
 }
 
 impl Unflushed {
