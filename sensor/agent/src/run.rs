@@ -74,6 +74,7 @@ fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
         .map_err(|error| doing(error.into()))?;
     let options = RecorderOptions {
         flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
+        hash_chain: config.hash_chain,
         ..RecorderOptions::live()
     };
     log::info!("recording {} into {}", config.interface, config.store.display());

@@ -214,6 +214,12 @@ pub const KEYS: &[Key] = &[
         meaning: "longest time a packet waits in memory before it is written and flushed: what a power cut may lose",
     },
     Key {
+        name: "store.hash_chain",
+        default: Some("true"),
+        kind: Kind::Bool,
+        meaning: "hash every segment with SHA-256 and chain the hashes; false spares processors without SHA instructions",
+    },
+    Key {
         name: "mqtt.broker",
         default: Some(""),
         kind: Kind::Broker,
