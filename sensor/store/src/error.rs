@@ -38,10 +38,12 @@ pub enum StoreError {
         /// Its version.
         found: u32,
     },
-    /// Neither state slot is whole and no segment tells the store's identity.
+    /// Neither state slot is whole and the segments do not tell what was in it.
     StateLost {
         /// The store.
         path: PathBuf,
+        /// Why the segments do not tell, and what to do.
+        reason: String,
     },
     /// Not even two segments fit.
     TooSmall {
@@ -99,13 +101,12 @@ impl fmt::Display for StoreError {
                 path.display(),
                 crate::state::FORMAT_VERSION
             ),
-            Self::StateLost { path } => {
-                write!(
-                    f,
-                    "{}: hindcap.state is damaged and no segment tells the identity of the store",
-                    path.display()
-                )
-            }
+            Self::StateLost { path, reason } => write!(
+                f,
+                "{}: hindcap.state is damaged or missing, and the segments do not replace it: {reason}. Nothing was \
+                 changed; every segment is a savefile that other programs open",
+                path.display()
+            ),
             Self::TooSmall { path, needed_bytes, available_bytes } => write!(
                 f,
                 "{}: two segments need {needed_bytes} bytes, but there are {available_bytes}",

@@ -27,6 +27,7 @@ mod recovery;
 mod reindex;
 mod resize;
 mod ring;
+mod salvage;
 mod scan;
 pub mod sim;
 pub mod state;

@@ -14,6 +14,10 @@ use crate::volume::dir::{self, CATALOG_FILE, SEGMENTS_DIR, area_path, io_error};
 use crate::volume::{Area, VolumeError};
 use crate::{Health, StoreError};
 
+/// Holds the room for the state and the notes while the ring is made.
+const RESERVE_FILE: &str = "reserve";
+const RESERVE_BYTES: u64 = 64 * 1024;
+
 /// Makes the files of a new ring of at most `quota` bytes; returns how many segments it has.
 pub(crate) fn allocate_ring(
     path: &Path,
@@ -44,6 +48,29 @@ pub(crate) fn resize(path: &Path, state: &State, wanted: u32, health: &Health) -
 
 /// Allocates what is missing of segments `0..wanted`, as far as there is room.
 fn grow(path: &Path, segment_bytes: u32, wanted: u32, health: &Health) -> Result<u32, StoreError> {
+    let missing = numbers(path)?.len() < wanted as usize;
+    if !missing {
+        return allocate_segments(path, segment_bytes, wanted, health);
+    }
+    // What is written beside the ring must find room on a full file system.
+    let reserve = path.join(SEGMENTS_DIR).join(RESERVE_FILE);
+    let reserved = dir::allocate(&reserve, RESERVE_BYTES);
+    let segments = match reserved {
+        Err(error) if !matches!(&error, VolumeError::Io { source, .. } if is_full(source)) => {
+            Err(error.into())
+        }
+        _ => allocate_segments(path, segment_bytes, wanted, health),
+    };
+    fs::remove_file(&reserve).map_err(io_error("remove", &reserve))?;
+    segments
+}
+
+fn allocate_segments(
+    path: &Path,
+    segment_bytes: u32,
+    wanted: u32,
+    health: &Health,
+) -> Result<u32, StoreError> {
     for number in 0..wanted {
         let file = area_path(path, Area::Segment(number));
         let Err(error) = dir::allocate(&file, segment_bytes.into()) else { continue };
@@ -106,7 +133,7 @@ fn generation(path: &Path, number: u32) -> u64 {
 }
 
 /// Numbers of the segments that exist, ascending.
-fn numbers(path: &Path) -> Result<Vec<u32>, StoreError> {
+pub(crate) fn numbers(path: &Path) -> Result<Vec<u32>, StoreError> {
     let path = path.join(SEGMENTS_DIR);
     let mut numbers = Vec::new();
     for entry in fs::read_dir(&path).map_err(io_error("list", &path))? {

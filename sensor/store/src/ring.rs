@@ -42,7 +42,7 @@ impl Ring {
         self.generations
             .iter()
             .enumerate()
-            .filter(|(_, generation)| **generation > 0)
+            .filter(|(_, generation)| **generation > 0 && **generation != GONE)
             .map(|(at, g)| (at as u32, *g))
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::layout::{SEGMENTS_MIN, catalog_bytes, segments_within, store_bytes};
 use crate::resize;
+use crate::salvage;
 use crate::state::{SLOT_BYTES, STATE_BYTES, Slots, State};
 use crate::volume::dir::{self, CATALOG_FILE, DirReader, DirVolume, LOCK_FILE, Lock, STATE_FILE, io_error};
 use crate::volume::{Area, Geometry, VolumeRead, VolumeWrite};
@@ -44,6 +45,13 @@ impl Store<DirVolume> {
         let segments_dir = path.join(dir::SEGMENTS_DIR);
         if path.exists() {
             refuse_foreign(path)?;
+            if salvage::has_segments(path) {
+                let reason = String::from(
+                    "hindcap.state is missing although there are packets; put it back, or make an empty file of \
+                     that name to have it made from the segments",
+                );
+                return Err(StoreError::StateLost { path: path.clone(), reason });
+            }
         }
         fs::create_dir_all(&segments_dir).map_err(io_error("create", &segments_dir))?;
         let lock = lock(path)?;
@@ -69,9 +77,13 @@ impl Store<DirVolume> {
     /// No store there, in use, another version, its state lost, less room than two segments, or the system failed.
     pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         let path = &options.path;
-        let mut state = load_state(path)?;
+        let (mut state, lost) = load_state(path)?;
         let lock = lock(path)?;
         let health = Arc::new(Health::default());
+        if lost {
+            health.warn(lost_state(path));
+            dir::allocate(&path.join(STATE_FILE), STATE_BYTES)?;
+        }
         let wanted = match quota_bytes(options)? {
             Some(quota) => segments_within(state.segment_bytes, quota),
             None => state.segments,
@@ -83,7 +95,7 @@ impl Store<DirVolume> {
         }
         let segments = resize::resize(path, &state, wanted, &health)?;
         let mut volume = DirVolume::new(path.clone(), state.segment_bytes, segments, lock);
-        if segments != state.segments {
+        if lost || segments != state.segments {
             state.segments = segments;
             state.store(&mut volume)?;
         }
@@ -147,7 +159,9 @@ pub(crate) fn load_from(volume: &impl VolumeRead, path: &Path) -> Result<(State,
                 State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0, clean: false };
             Ok((anew, true))
         }
-        (_, None) => Err(StoreError::StateLost { path }),
+        (_, None) => {
+            Err(StoreError::StateLost { path, reason: String::from("nothing else tells the identity") })
+        }
     }
 }
 
@@ -156,12 +170,16 @@ pub(crate) fn load_from(volume: &impl VolumeRead, path: &Path) -> Result<(State,
 /// # Errors
 /// No store there, another version, or its state is lost.
 pub(crate) fn open_dir_reader(path: &Path) -> Result<(DirReader, State), StoreError> {
-    let state = load_state(path)?;
+    let (state, lost) = load_state(path)?;
+    if lost {
+        log::warn!("{}", lost_state(path));
+    }
     let State { segment_bytes, segments, .. } = state;
     Ok((DirReader::new(path.to_path_buf(), Geometry { segment_bytes, segments, sector_bytes: 512 }), state))
 }
 
-fn load_state(path: &Path) -> Result<State, StoreError> {
+/// The state, and whether it was lost and made from the segments.
+fn load_state(path: &Path) -> Result<(State, bool), StoreError> {
     let file = path.join(STATE_FILE);
     let bytes = match read_slots(&file) {
         Ok(bytes) => bytes,
@@ -171,10 +189,14 @@ fn load_state(path: &Path) -> Result<State, StoreError> {
         Err(error) => return Err(io_error("read", &file)(error).into()),
     };
     match State::choose(&bytes) {
-        Slots::Whole(state) => Ok(state),
+        Slots::Whole(state) => Ok((state, false)),
         Slots::Version(found) => Err(StoreError::Version { path: path.to_path_buf(), found }),
-        Slots::Damaged => Err(StoreError::StateLost { path: path.to_path_buf() }),
+        Slots::Damaged => salvage::state_of(path).map(|state| (state, true)),
     }
+}
+
+fn lost_state(path: &Path) -> String {
+    format!("{}: both state slots were damaged; identity and size come from the segments", path.display())
 }
 
 /// The two slots: at the beginning and in the middle of the file, which on a card is larger than they are.

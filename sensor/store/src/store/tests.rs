@@ -117,3 +117,117 @@ fn an_error_while_allocating_is_no_smaller_ring() {
     fs::create_dir_all(segment_path(&path, 3)).unwrap();
     assert!(matches!(Store::create(&options(&path, 20 * MIB)), Err(StoreError::Volume(_))));
 }
+
+fn damage_state(path: &Path) {
+    let file = fs::OpenOptions::new().write(true).open(path.join(STATE_FILE)).unwrap();
+    for slot in [0, 4096] {
+        file.write_all_at(&[0x5A; 64], slot + 8).unwrap();
+    }
+}
+
+#[test]
+fn a_lost_state_comes_back_from_segments_that_agree() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let made = Store::create(&StoreOptions { uuid: Some([1; 16]), ..options(&path, 20 * MIB) }).unwrap();
+    let (shape, uuid) = (made.geometry(), made.state().uuid);
+    drop(made);
+    let keep = StoreOptions::new(&path, StoreSize::Keep);
+    damage_state(&path);
+    let empty = Store::open(&keep).unwrap_err();
+    assert!(empty.to_string().contains("no segment holds anything"), "{empty}");
+    [(0, 4), (1, 5), (3, 3)].iter().for_each(|(number, generation)| mark(&path, *number, *generation));
+    let (_, state) = open_dir_reader(&path).unwrap();
+    assert_eq!((state.uuid, state.segments, state.segment_bytes), (uuid, 4, 4 << 20));
+    let store = Store::open(&keep).unwrap();
+    assert_eq!((store.state().uuid, store.geometry()), (uuid, shape));
+    assert!(store.health().snapshot().warning.unwrap().contains("both state slots were damaged"));
+    assert_eq!(generations(&store), [4, 5, 0, 3]);
+    drop(store);
+    let again = Store::open(&keep).unwrap();
+    assert_eq!((again.state().uuid, again.health().snapshot().warning), (uuid, None), "it was written");
+}
+
+#[test]
+fn segments_that_do_not_agree_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(Store::create(&StoreOptions { uuid: Some([2; 16]), ..options(&path, 20 * MIB) }).unwrap());
+    mark(&path, 0, 4);
+    let mut bytes = vec![0; 512];
+    let (segment_bytes, created, chain_before) = (4 << 20, Timestamp(1), [0; 32]);
+    SegmentHeader { store: [3; 16], generation: 5, segment_bytes, epoch: 1, created, chain_before }
+        .encode(&mut bytes);
+    let other = fs::OpenOptions::new().write(true).open(segment_path(&path, 2)).unwrap();
+    other.write_all_at(&bytes, 0).unwrap();
+    damage_state(&path);
+    let error = Store::open(&StoreOptions::new(&path, StoreSize::Keep)).unwrap_err().to_string();
+    assert!(error.contains("000002") && error.contains("another store"), "{error}");
+    // A state file that is gone must not lead to a new store over the old packets.
+    fs::remove_file(path.join(STATE_FILE)).unwrap();
+    let error = Store::open_or_create(&options(&path, 20 * MIB)).unwrap_err().to_string();
+    assert!(error.contains("hindcap.state is missing"), "{error}");
+}
+
+/// A file system of its own, full when `bytes` are taken; `None` where only root may have one.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: &Path, bytes: u64) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let size = format!("size={bytes}");
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(at)
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(at.to_path_buf()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_file_system_gives_a_smaller_ring_or_a_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    // Around the size at which the third segment just fits and takes the last page.
+    let three = store_bytes(4 << 20, 3);
+    let tight = (4..40).map(|pages| (12 * MIB + pages * 4096, three, 2..=3));
+    for (room, wanted, segments) in tight.chain([(18 * MIB, 64 * MIB, 4..=4), (6 * MIB, 64 * MIB, 0..=0)]) {
+        let Some(small) = Small::mount(&dir.path().join("small"), room) else {
+            println!("skipped: may not mount");
+            return;
+        };
+        let path = small.0.join("store");
+        let made = Store::create(&options(&path, wanted));
+        if *segments.end() == 0 {
+            let error = made.unwrap_err();
+            assert!(matches!(error, StoreError::TooSmall { .. }), "{error}");
+            assert!(error.to_string().contains("two segments need"), "{error}");
+            continue;
+        }
+        let store = made.unwrap();
+        let made = store.geometry().segments;
+        assert!(segments.contains(&made), "{made} segments in {room} bytes");
+        let warning = store.health().snapshot().warning;
+        assert_eq!(warning.is_some(), made < segments_within(4 << 20, wanted), "{warning:?}");
+        assert!(warning.is_none_or(|warning| warning.contains("smaller than asked for")));
+        // It works to the last segment although not a page is left, and opens again.
+        let mut recorder =
+            store.recorder(crate::RecorderOptions::inline(), crate::Reading::default()).unwrap();
+        for _ in 0..=made {
+            recorder.rotate();
+        }
+        recorder.close(crate::Reading::default()).unwrap();
+        let again = Store::open(&options(&path, wanted)).unwrap();
+        // The catalog of the smaller ring may have left room for one more.
+        assert!((made..=made + 1).contains(&again.geometry().segments));
+        let recorder = again.recorder(crate::RecorderOptions::inline(), crate::Reading::default()).unwrap();
+        recorder.close(crate::Reading::default()).unwrap();
+        assert!(!path.join("segments/reserve").exists());
+    }
+}

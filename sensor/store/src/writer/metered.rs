@@ -32,6 +32,14 @@ impl<V: VolumeRead> VolumeRead for Metered<V> {
     fn will_read(&self, area: Area, offset: u64, bytes: usize) {
         self.volume.will_read(area, offset, bytes);
     }
+
+    fn is_usable(&self, segment: u32) -> bool {
+        self.volume.is_usable(segment)
+    }
+
+    fn identity(&self) -> Option<[u8; 16]> {
+        self.volume.identity()
+    }
 }
 
 impl<V: VolumeWrite> VolumeWrite for Metered<V> {
