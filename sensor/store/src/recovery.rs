@@ -76,6 +76,14 @@ pub(crate) fn recover<V: VolumeWrite>(
         let (tables, newest) = rebuild(volume, number, header, hash, indexer);
         if let Some(newest) = newest {
             found.epoch = found.epoch.max(newest.epoch);
+            if !tables.damaged.is_empty() {
+                // What is lost may have announced interfaces: packets that came behind would be told a wrong link type.
+                log::warn!(
+                    "segment {number}: a batch before its end is damaged; recording goes on in the next one"
+                );
+                indexer.reset();
+                break;
+            }
             found.sequence = newest.sequence + 1;
             found.open = Some((number, tables));
             break;
@@ -147,6 +155,7 @@ pub(crate) fn rebuild(
     scan_batches(volume, number, &header, &mut chunk_buffer(), |commit, batch| {
         while tables.end < commit.offset {
             absorb_damaged(volume, number, &mut tables, commit.offset);
+            indexer.hole();
         }
         tables.absorb(commit, batch);
         index_batch(indexer, commit.offset, batch);

@@ -18,6 +18,8 @@ pub struct Indexer {
     fragments: FragmentCache,
     found: Dissection,
     link_types: heapless::Vec<LinkType, INTERFACES_MAX>,
+    /// A batch before was lost, and perhaps an interface with it.
+    after_hole: bool,
 }
 
 /// What [`Indexer::batch`] met.
@@ -38,6 +40,7 @@ impl Indexer {
             fragments: FragmentCache::new(FRAGMENTS),
             found: Dissection::default(),
             link_types: heapless::Vec::new(),
+            after_hole: false,
         }
     }
 
@@ -58,10 +61,20 @@ impl Indexer {
         self.builder.reset();
         self.fragments.clear();
         self.link_types.clear();
+        self.after_hole = false;
+    }
+
+    /// A batch is missing here. It may have announced interfaces, so that nobody knows the numbers of those announced
+    /// from now on: they are left out, and their packets are damage rather than packets of a wrong link type.
+    pub const fn hole(&mut self) {
+        self.after_hole = true;
     }
 
     /// The segment's next interface.
     pub fn interface(&mut self, interface: &Interface) {
+        if self.after_hole {
+            return;
+        }
         self.builder.interface(interface);
         // As many as the builder takes.
         let _ = self.link_types.push(interface.link_type);

@@ -1,19 +1,22 @@
 //! The recorder on a simulated medium, without crashes; those are in `sim/tests.rs`.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use hindcap_wire::drops::DropCounts;
+use hindcap_wire::index::PageSet;
 use hindcap_wire::ledger::{BatchItem, BatchItems};
 use hindcap_wire::limits::CAPLEN_MAX;
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::time::{ClockState, Timestamp};
 
 use super::*;
+use crate::reader::{Reader, ReaderOptions};
 use crate::recovery;
 use crate::ring::read_header;
 use crate::scan::{chunk_buffer, scan_batches};
 use crate::sim::{Fault, Operation, SimVolume};
-use crate::volume::VolumeRead;
+use crate::volume::{Area, VolumeRead, VolumeWrite};
 
 pub(crate) const MIB: u32 = 1 << 20;
 const UUID: [u8; 16] = *b"0123456789abcdef";
@@ -273,7 +276,7 @@ fn without_a_free_index_the_segment_says_that_it_has_no_flows() {
     crate::verify::verify(&volume, &store.state, |report| found.extend(report.findings));
     assert_eq!(found, [crate::verify::Finding::NoFlows]);
     let searchable = |volume: &SimVolume| -> Vec<bool> {
-        let reader = crate::Reader::open(volume.clone(), crate::ReaderOptions::default()).unwrap();
+        let reader = Reader::open(volume.clone(), ReaderOptions::default()).unwrap();
         reader.segments().iter().map(|segment| segment.has_flows).collect()
     };
     assert_eq!(searchable(&volume), [true, false, true]);
@@ -355,4 +358,38 @@ fn everything_beside_the_packets_costs_under_two_percent() {
     let state = *Store::mount(volume).unwrap().state();
     let last = 4096; // a state cannot count the write that makes it durable
     assert_eq!(state.odometer_bytes + last, snapshot.bytes_written);
+}
+
+#[test]
+fn a_lost_interface_never_lends_its_number_to_another() {
+    let (mut volume, mut recorder) = store(4);
+    let old = recorder.interface(&ethernet("eth1")).unwrap();
+    (0..20).for_each(|number| push(&mut recorder, old, number, 700));
+    recorder.flush();
+    (20..40).for_each(|number| push(&mut recorder, old, number, 700));
+    recorder.close(reading(1)).unwrap();
+    // The batch that announced eth1 is damaged, the one after it is not; then packets of another link type come.
+    let mut sector = [0; 512];
+    volume.read(Area::Segment(0), 4096, &mut sector).unwrap();
+    sector[7] ^= 1;
+    volume.write(Area::Segment(0), 4096, &sector).unwrap();
+    let mut recorder = again(&volume, 2);
+    let raw = Interface { link_type: LinkType::RAW, ..ethernet("tun0") };
+    let new = recorder.interface(&raw).unwrap();
+    (100..110).for_each(|number| push(&mut recorder, new, number, 700));
+    recorder.close(reading(3)).unwrap();
+
+    let mut reader = Reader::open(volume, ReaderOptions::default()).unwrap();
+    let mut served = Vec::new();
+    for info in reader.segments().to_vec() {
+        let pages = reader.index(&info).unwrap().pages();
+        reader
+            .packets(&info, &PageSet::range(0, pages), &mut |at| {
+                served.push((at.link_type, at.packet.bytes.to_vec()));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+    }
+    let expected: Vec<_> = (100..110).map(|number| (LinkType::RAW, frame(number, 700))).collect();
+    assert_eq!(served, expected);
 }

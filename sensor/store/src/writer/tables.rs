@@ -154,7 +154,8 @@ impl SegmentTables {
     /// Takes note of a block that is no packet.
     fn note(&mut self, block: &RawBlock<'_>) {
         match block.block_type {
-            block_type::INTERFACE => self.interfaces.extend(block.interface()),
+            // Behind a lost batch nobody knows the numbers of interfaces; see [`crate::index::Indexer::hole`].
+            block_type::INTERFACE if self.damaged.is_empty() => self.interfaces.extend(block.interface()),
             block_type::EVENT => self.events.push(block.body.to_vec()),
             _ => {}
         }
