@@ -9,21 +9,28 @@ use libfuzzer_sys::fuzz_target;
 fn packets(input: &[u8], step: usize) -> Vec<(Timestamp, u32, usize)> {
     let (mut decoder, mut start, mut end, mut found) =
         (Decoder::default(), 0, step.min(input.len()), Vec::new());
+    let mut idle = 0;
     loop {
         let window = &input[start..end];
+        let mut grown = false;
         match decoder.next(window) {
             Ok((consumed, event)) => {
                 assert!(consumed <= window.len());
                 if let Event::Packet(packet) = event {
                     found.push((packet.timestamp, packet.orig_len, packet.bytes.len()));
                     assert!(consumed > 0);
-                } else if consumed == 0 {
+                } else if matches!(event, Event::Need(_)) {
+                    assert_eq!(consumed, 0);
                     if end == input.len() {
                         let _ = decoder.finish(window);
                         return found;
                     }
                     end = (end + step).min(input.len());
+                    grown = true;
                 }
+                // A step may take nothing and only change what the decoder knows, but not over and over.
+                idle = if consumed == 0 && !grown { idle + 1 } else { 0 };
+                assert!(idle < 8, "the decoder goes on");
                 start += consumed;
             }
             Err(_) => return found,
