@@ -63,7 +63,7 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
         log::error!("{} packets could not be stored{reason}", health.packets_lost);
     }
     if let Some(ratio) = health.bytes_written_per_savefile_byte() {
-        log::info!("written: {} bytes, {ratio:.4} per byte of a plain savefile", health.bytes_written);
+        log::debug!("written: {} bytes, {ratio:.4} per byte of a plain savefile", health.bytes_written);
     }
     report(&outcomes, args.json);
     Ok(code(&outcomes, health.packets_lost))
