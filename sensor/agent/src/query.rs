@@ -39,7 +39,7 @@ fn step_back() {
 pub fn search(args: &SearchArgs) -> Result<Code, Failure> {
     step_back();
     let query = args.query.query(wall())?;
-    let sessions = list(&mut open(&args.store.store)?, &query, args.limit)?;
+    let sessions = list(&mut open(&args.store.store)?, &query, args.limit, None)?;
     print(&sessions, args.json)?;
     Ok(if sessions.rows.is_empty() { empty(sessions.why_empty.as_ref()) } else { Code::Done })
 }

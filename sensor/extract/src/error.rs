@@ -26,11 +26,6 @@ pub enum ExtractError {
         /// The most.
         most: usize,
     },
-    /// A condition that flow records know nothing of.
-    NotInRecords {
-        /// The condition, as a flag of the command line.
-        condition: &'static str,
-    },
 }
 
 impl fmt::Display for ExtractError {
@@ -44,9 +39,6 @@ impl fmt::Display for ExtractError {
                     f,
                     "the query leads to more than {most} sessions; name a host, a port or a shorter time"
                 )
-            }
-            Self::NotInRecords { condition } => {
-                write!(f, "sessions are searched by their flow records, which know nothing of {condition}")
             }
         }
     }

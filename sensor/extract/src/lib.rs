@@ -3,7 +3,7 @@
 //!
 //! - [`plan()`]: which segments and pages, by the catalog and the indexes alone; [`Plan::estimate`] says what that means.
 //! - [`run()`]: the packets, into a [`ResultSink`], and the answer; with `session`, whole sessions.
-//! - [`search()`]: sessions, from flow records alone.
+//! - [`search()`]: sessions, from flow records; packets are read only for a filter or a MAC address.
 //! - [`sink`]: savefiles in both formats; [`Beside`]: a result file that appears whole or not at all.
 //! - [`priority`]: makes room for the capture.
 //!
@@ -17,6 +17,7 @@ mod filter;
 pub mod limits;
 mod plan;
 pub mod priority;
+mod probe;
 mod run;
 mod search;
 mod select;

@@ -287,6 +287,6 @@ fn gaps_are_told_over_many_segments_without_reading_them() {
     let down: Vec<_> = none.gaps.iter().map(|gap| (gap.cause, gap.range.end)).collect();
     assert_eq!(down, [(GapCause::RecorderDown, at(450))], "{none}");
     assert_eq!(none.coverage.len(), 2, "{none}");
-    let listed = hindcap_extract::search(&mut reader, &within(100, 800), 5).unwrap();
+    let listed = hindcap_extract::search(&mut reader, &within(100, 800), 5, None).unwrap();
     assert_eq!((listed.coverage, listed.rows.len()), (none.coverage, 1));
 }

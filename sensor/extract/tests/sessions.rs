@@ -4,9 +4,9 @@
 
 mod support;
 
-use hindcap_extract::{ExtractError, Options, search};
-use hindcap_wire::message::answer::WhyEmpty;
-use hindcap_wire::net::IpNet;
+use hindcap_extract::{Options, search};
+use hindcap_wire::message::answer::{Sessions, WhyEmpty};
+use hindcap_wire::net::{IpNet, MacAddr};
 use hindcap_wire::query::Query;
 use hindcap_wire::time::{NANOS_PER_SEC, TimeRange, Timestamp};
 use support::frames::{Host, ethernet, ipv4, plain_tcp, tcp, udp};
@@ -15,6 +15,7 @@ use support::{Lab, START, Shot, extract};
 const SEC: u64 = NANOS_PER_SEC;
 const FIN: u8 = 1;
 const SYN: u8 = 2;
+const RST: u8 = 4;
 const ACK: u8 = 16;
 
 /// Other people's packets, 8 MiB of them, spread over `[from, to)` seconds: whatever comes next is in other segments.
@@ -136,7 +137,7 @@ fn search_merges_segments_and_lists_newest_first() {
     let early = connection(20, 40, 5, 5_002);
     let lab = lab(&[noise(0, 2_500), long.clone(), other.clone(), early.clone()]);
     let host = |from, to| Query { ports: Vec::new(), session: false, ..asked(from, to, 0) };
-    let list = |query: &Query, limit| search(&mut lab.reader(), query, limit).unwrap();
+    let list = |query: &Query, limit| search(&mut lab.reader(), query, limit, None).unwrap();
     for query in [host(0, 3_000), Query { time: TimeRange::ALL, ..host(0, 1) }] {
         let found = list(&query, 10);
         let ports: Vec<u16> = found.rows.iter().map(|row| row.client_port).collect();
@@ -163,11 +164,31 @@ fn search_merges_segments_and_lists_newest_first() {
     assert_eq!(cut.rows[0].packets, other.len() as u64);
     let none = list(&Query { ports: vec![81], ..host(0, 3_000) }, 10);
     assert_eq!((none.rows.len(), none.why_empty), (0, Some(WhyEmpty::NoSuchTraffic)), "{none}");
-    let filtered = Query { filter: Some("tcp".into()), ..host(0, 1) };
-    match search(&mut lab.reader(), &filtered, 10) {
-        Err(ExtractError::NotInRecords { condition }) => assert_eq!(condition, "--filter"),
-        other => panic!("{other:?}"),
-    }
+    // What records do not know is looked up in the packets; the row still tells the whole session.
+    let filter = |text: &str| Query { filter: Some(text.into()), ..Query::default() };
+    let ports = |found: &Sessions| found.rows.iter().map(|row| row.client_port).collect::<Vec<u16>>();
+    let filtered = list(&filter("tcp port 5000"), 10);
+    assert_eq!((ports(&filtered), filtered.rows[0].packets), (vec![5_000], long.len() as u64), "{filtered}");
+    let opened = Query { time: host(100, 105).time, ..filter("tcp[tcpflags] & tcp-syn != 0") };
+    assert_eq!(ports(&list(&opened, 10)), [5_000]);
+    let alive = Query { time: host(115, 130).time, ..filter("tcp[tcpflags] & tcp-syn != 0") };
+    assert!(list(&alive, 10).rows.is_empty(), "alive is not opened");
+    let by_mac =
+        |last| Query { mac: Some(MacAddr([2, 0, 0, 0, 0, last])), ports: vec![80], ..Query::default() };
+    assert_eq!(ports(&list(&by_mac(1), 10)), [5_001, 5_000, 5_002]);
+    assert!(list(&by_mac(0xee), 10).rows.is_empty());
+    assert!(search(&mut lab.reader(), &filter("tcp port"), 10, None).is_err(), "no filter");
+}
+
+#[test]
+fn a_filter_picks_one_of_two_sessions_on_the_same_ports() {
+    let (fine, mut refused) = (connection(20, 40, 5, 5_000), connection(12_000, 12_010, 5, 5_000));
+    refused.push(packet(12_010, 5_000, RST, false));
+    let lab = lab(&[fine, noise(0, 12_500), refused.clone()]);
+    let query = Query { filter: Some("tcp[tcpflags] & tcp-rst != 0".into()), ..Query::default() };
+    let found = search(&mut lab.reader(), &query, 10, None).unwrap();
+    let rows: Vec<_> = found.rows.iter().map(|row| (row.first, row.packets)).collect();
+    assert_eq!(rows, [(refused[0].at, refused.len() as u64)], "{found}");
 }
 
 #[test]
@@ -190,7 +211,7 @@ fn a_flood_is_told_and_loses_no_packet() {
     assert_eq!(whole(&lab, &query), session);
     let needle = Query { nets: vec![IpNet::host([11, 0, 200, 7].into())], ..Query::default() };
     assert_eq!(whole(&lab, &needle).len(), 1);
-    let found = search(&mut lab.reader(), &Query { ports: vec![80], ..Query::default() }, 5).unwrap();
+    let found = search(&mut lab.reader(), &Query { ports: vec![80], ..Query::default() }, 5, None).unwrap();
     assert!(found.notes.iter().any(|note| note.contains("not itemised")), "{found}");
 }
 

@@ -184,7 +184,8 @@ impl Handler for Sensor {
         step_back();
         let mut reader = open(self.store()).map_err(failed)?;
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
-        let sessions = list(&mut reader, &search.query, limit).map_err(refused)?;
+        let cancelled = job.cancelled();
+        let sessions = list(&mut reader, &search.query, limit, Some(&cancelled)).map_err(refused)?;
         if job.is_cancelled() {
             return Err(JobError::Cancelled);
         }

@@ -23,6 +23,7 @@ use crate::base::Base;
 use crate::error::ExtractError;
 use crate::limits::{ORPHAN_WAIT_NANOS, SESSION_FLOWS_MAX, SESSIONS_MAX, idle_nanos};
 use crate::plan::Plan;
+use crate::probe::{key_of, matching, packets, without_vlan};
 use crate::run::Options;
 use crate::sorter::{Place, Waiting};
 use crate::stream::{Found, Judge, Report, Script, Verdict, is_orphan, stream};
@@ -33,15 +34,6 @@ pub(crate) struct Widened {
     pub script: Script,
     pub chosen: Chosen,
     pub report: Report,
-}
-
-/// The key of a layer's flow, whatever its VLAN, and whether the packet went from `a` to `b`.
-fn key_of(layer: &FlowLayer) -> (FlowKey, bool) {
-    FlowKey::of(&layer.tuple, None)
-}
-
-fn without_vlan(key: &FlowKey) -> FlowKey {
-    FlowKey { vlan: FlowKey::NO_VLAN, ..*key }
 }
 
 /// A flow of fragments whose ports are not known.
@@ -119,44 +111,7 @@ pub(crate) fn widen<V: VolumeRead>(
 /// Flows and the times in which they are known to have been alive, both inclusive.
 type Flows = HashMap<FlowKey, extent::Extent>;
 
-/// Collects the flows of matching packets.
-struct Probe {
-    base: Base,
-}
-
-/// Up to four flows of one packet.
-struct Keys(Vec<FlowKey>);
-
-impl Waiting for Keys {
-    fn weight(&self) -> usize {
-        128 + self.0.len() * size_of::<FlowKey>()
-    }
-}
-
-impl Judge for Probe {
-    type Item = Keys;
-
-    fn judge(&mut self, found: &Found<'_>) -> Verdict {
-        if self.base.judge(found) == Verdict::Yes { Verdict::Yes } else { Verdict::No }
-    }
-
-    fn settle(&mut self, _: Place, _: &Dissection) -> bool {
-        false
-    }
-
-    fn item(&mut self, found: &Found<'_>) -> Keys {
-        Keys(matching(&self.base, found.dissection).map(|layer| key_of(layer).0).collect())
-    }
-}
-
-/// The layer that the query matches, or all of them when it names none.
-fn matching<'d>(base: &Base, dissection: &'d Dissection) -> impl Iterator<Item = &'d FlowLayer> {
-    let matcher = base.matcher();
-    let one = if matcher.names_layer() { matcher.layer_of(dissection) } else { None };
-    let all = if matcher.names_layer() { &[][..] } else { dissection.layers.as_slice() };
-    one.into_iter().chain(all)
-}
-
+/// The flows of matching packets, and when they were seen to match.
 fn probe<V: VolumeRead>(
     reader: &mut Reader<V>,
     plan: &Plan,
@@ -164,19 +119,15 @@ fn probe<V: VolumeRead>(
     report: &mut Report,
 ) -> Result<Flows, ExtractError> {
     let mut flows = Flows::new();
-    let mut judge = Probe { base: Base::new(plan)? };
-    let emit = |place: Place, keys: &mut Keys| {
-        for key in &keys.0 {
-            let extent = flows.entry(*key).or_insert((place.at, place.at));
-            *extent = (extent.0.min(place.at), extent.1.max(place.at));
-        }
+    let probed = packets(reader, plan, options, |key, at| {
+        let extent = flows.entry(key).or_insert((at, at));
+        *extent = (extent.0.min(at), extent.1.max(at));
         if flows.len() > SESSION_FLOWS_MAX {
             return Err(ExtractError::TooManySessions { most: SESSION_FLOWS_MAX });
         }
-        Ok(ControlFlow::Continue(()))
-    };
-    let waiting = options.waiting_bytes_max;
-    report.join(stream(reader, &plan.script, &mut judge, waiting, options.cancelled, emit)?);
+        Ok(())
+    })?;
+    report.join(probed.report);
     Ok(flows)
 }
 

@@ -1,10 +1,14 @@
-//! Sessions from flow records alone: no packet is read.
+//! Sessions from flow records. Packets are read only for what records do not know: a filter or a MAC address
+//! ([`confirm`]).
 //!
 //! Records of one flow that follow each other with less than the idle time-out between them are one session, also
 //! across segments. What lies inside one segment is one record, so that a connection reopened on the same ports within
 //! a segment shows as one session here; extraction with `session` tells them apart.
 
+mod confirm;
+
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicBool;
 
 use hindcap_store::reader::{Reader, SegmentInfo};
 use hindcap_store::volume::VolumeRead;
@@ -19,6 +23,7 @@ use crate::error::ExtractError;
 use crate::limits::{ROWS_MAX, idle_nanos};
 use crate::select::Selector;
 use crate::survey::Survey;
+use confirm::Confirmed;
 
 /// A session under construction.
 #[derive(Clone, Copy, Debug)]
@@ -85,23 +90,25 @@ impl Row {
 
 /// Lists the sessions that `query` may mean, the one with the newest packet first, at most `limit` and [`ROWS_MAX`].
 ///
+/// `cancelled` is looked at before every read of packets.
+///
 /// # Errors
-/// The query cannot be meant, or asks for what flow records do not know: a filter or a MAC address.
+/// The query cannot be meant, or a filter or MAC address matches packets of too many sessions.
 pub fn search<V: VolumeRead>(
     reader: &mut Reader<V>,
     query: &Query,
     limit: usize,
+    cancelled: Option<&AtomicBool>,
 ) -> Result<Sessions, ExtractError> {
     let matcher = Matcher::new(query)?;
-    let unknown = query.filter.as_ref().map(|_| "--filter").or(query.mac.map(|_| "--mac"));
-    if let Some(condition) = unknown {
-        return Err(ExtractError::NotInRecords { condition });
-    }
+    let unknown = query.filter.is_some() || query.mac.is_some();
+    let confirmed = if unknown { Some(Confirmed::read(reader, query, cancelled)?) } else { None };
     let segments = reader.segments().to_vec();
     let mut search = Search {
         window: query.time,
         vlan: query.vlan,
         selector: Selector::new(query, matcher),
+        confirmed,
         limit: limit.min(ROWS_MAX),
         rows: HashMap::new(),
         count: 0,
@@ -138,6 +145,8 @@ struct Search {
     window: TimeRange,
     vlan: Option<u16>,
     selector: Selector,
+    /// The flows with packets that match, when records cannot tell.
+    confirmed: Option<Confirmed>,
     limit: usize,
     rows: HashMap<FlowKey, Vec<Row>>,
     count: usize,
@@ -196,7 +205,8 @@ impl Search {
 
     fn wants(&self, flow: &FlowRecord<'_>) -> bool {
         let vlan = self.vlan.is_none_or(|vlan| flow.key.vlan == vlan || flow.stacked_vlans);
-        vlan && self.selector.matcher.may_match_flow(&flow.key)
+        let named = self.confirmed.as_ref().is_none_or(|confirmed| confirmed.names(&flow.key));
+        vlan && named && self.selector.matcher.may_match_flow(&flow.key)
     }
 
     /// Whether a session found so far may go on in `segment`.
@@ -253,6 +263,9 @@ impl Search {
 
     fn finish(self, query: &Query, segments: &[SegmentInfo], survey: &Survey) -> Sessions {
         let mut rows: Vec<&Row> = self.rows.values().flatten().collect();
+        if let Some(confirmed) = &self.confirmed {
+            rows.retain(|row| confirmed.holds(&row.key, row.first, row.last));
+        }
         rows.sort_by_key(|row| (std::cmp::Reverse((row.last, row.first)), row.key));
         let more = self.dropped || rows.len() > self.limit;
         rows.truncate(self.limit);
@@ -290,6 +303,12 @@ impl Search {
         }
         if self.lost > 0 {
             notes.push(format!("the records of {} segments cannot be read", self.lost));
+        }
+        if let Some(confirmed) = &self.confirmed {
+            notes.extend(confirmed.notes.iter().cloned());
+            if confirmed.gaps > 0 {
+                notes.push(format!("{} damaged places were passed over", confirmed.gaps));
+            }
         }
         notes
     }
