@@ -10,7 +10,7 @@ use hindcap_store::volume::fat::{self, Content, FormatOptions, Layout};
 use hindcap_store::{Reading, Store, StoreOptions, StoreSize};
 use serde_json::json;
 
-use crate::cli::MaintainArgs;
+use crate::cli::WholeStoreArgs;
 use crate::clock::{monotonic_nanos, wall};
 use crate::exit::{Code, Failure};
 use crate::units::Size;
@@ -177,7 +177,7 @@ fn tell(args: &FormatArgs, path: &Path, layout: &Layout) {
 ///
 /// # Errors
 /// There is no store, it is in use, or it cannot be written.
-pub fn eject(args: &MaintainArgs) -> Result<Code, Failure> {
+pub fn eject(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let doing = |failure: Failure| failure.doing("eject");
     let options = StoreOptions::new(&args.store.store, StoreSize::Keep);
     let store = Store::open_any(&options).map_err(|error| doing(error.into()))?;

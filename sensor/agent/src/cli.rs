@@ -55,15 +55,15 @@ pub enum Command {
     /// Write the packets that match as a savefile
     Extract(ExtractArgs),
     /// Say how far back the store reaches and how it does
-    Status(StatusArgs),
+    Status(WholeStoreArgs),
     /// Check batches, indexes, hashes and chain of every segment; reads only
-    Verify(MaintainArgs),
+    Verify(WholeStoreArgs),
     /// Build every index and the catalog anew from the packets; the store must not be in use
-    Reindex(MaintainArgs),
+    Reindex(WholeStoreArgs),
     /// Make a card, partition or image file (fat:PATH) an empty store; everything on it is lost
     Format(FormatArgs),
     /// Close the open segment and list the contents, so that other computers open every file; then remove the card
-    Eject(MaintainArgs),
+    Eject(WholeStoreArgs),
     /// Record, serve requests and keep a status at the broker, as a configuration file says
     Run(RunArgs),
     /// Check a configuration file
@@ -239,21 +239,9 @@ pub struct RunArgs {
     pub config: PathBuf,
 }
 
-/// Arguments of `status`.
+/// Arguments of the commands that concern a store as a whole.
 #[derive(Args, Debug)]
-pub struct StatusArgs {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub store: StoreArgs,
-
-    /// Answer as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Arguments of `verify` and `reindex`.
-#[derive(Args, Debug)]
-pub struct MaintainArgs {
+pub struct WholeStoreArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub store: StoreArgs,

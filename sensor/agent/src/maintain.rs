@@ -4,7 +4,7 @@ use hindcap_store::verify::{SegmentKind, SegmentReport, verify as look};
 use hindcap_store::{Reading, Reindexed, Store, StoreOptions, StoreSize, open_reader, reindex as rebuild};
 use serde_json::{Value, json};
 
-use crate::cli::MaintainArgs;
+use crate::cli::WholeStoreArgs;
 use crate::clock::{monotonic_nanos, wall};
 use crate::exit::{Code, Failure};
 
@@ -12,7 +12,7 @@ use crate::exit::{Code, Failure};
 ///
 /// # Errors
 /// There is no store.
-pub fn verify(args: &MaintainArgs) -> Result<Code, Failure> {
+pub fn verify(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let (volume, state) =
         open_reader(&args.store.store).map_err(|error| Failure::from(error).doing("verify"))?;
     let mut reports = Vec::new();
@@ -69,7 +69,7 @@ const fn kind(kind: SegmentKind) -> &'static str {
 ///
 /// # Errors
 /// There is no store, it is in use, or it cannot be written.
-pub fn reindex(args: &MaintainArgs) -> Result<Code, Failure> {
+pub fn reindex(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let doing = |failure: Failure| failure.doing("reindex");
     let options = StoreOptions::new(&args.store.store, StoreSize::Keep);
     let mut store = Store::open_any(&options).map_err(|error| doing(error.into()))?;

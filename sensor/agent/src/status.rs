@@ -2,7 +2,7 @@
 
 use hindcap_wire::message::answer::Bytes;
 
-use crate::cli::StatusArgs;
+use crate::cli::WholeStoreArgs;
 use crate::clock::wall;
 use crate::exit::{Code, Failure};
 use crate::report::{StoreReport, ago, between, store_report};
@@ -11,7 +11,7 @@ use crate::report::{StoreReport, ago, between, store_report};
 ///
 /// # Errors
 /// There is no store, or it cannot be read.
-pub fn status(args: &StatusArgs) -> Result<Code, Failure> {
+pub fn status(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let report = store_report(&args.store.store).map_err(|failure| failure.doing("status"))?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
