@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::limits::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX};
+use hindcap_wire::message::alarm::{ALARM_TEXT_MAX, ALARMS_SHOWN_MAX};
 use hindcap_wire::message::answer::{
     Answer, Estimate, Gap, GapCause, Partial, SessionRow, Sessions, Span, WhyEmpty,
 };
@@ -90,6 +91,11 @@ fn answer() -> Answer {
     }
 }
 
+fn alarm() -> Alarm {
+    let (text, advice) = ("eth1 has no link: nothing is captured".into(), "look at the cable".into());
+    Alarm { code: "link_down".into(), severity: Severity::Critical, text, advice, since: AT }
+}
+
 fn status() -> Status {
     let store = StoreStatus {
         quota_bytes: 1 << 31,
@@ -117,7 +123,7 @@ fn status() -> Status {
         machine: MachineStatus { load_percent: Some(12), ..Default::default() },
         jobs: JobStatus { queued: 1, running: 1, delivering: 0, ended: 4, rejected: 2 },
         config_hash: "c0ffee".into(),
-        alarms: vec![Alarm { name: "link_down".into(), detail: "eth1".into(), since: AT }],
+        alarms: vec![alarm()],
         ..Status::new(sensor())
     }
 }
@@ -229,12 +235,17 @@ fn replies_and_results_are_as_they_were() {
     golden("ack", &ack);
     golden("state", &state(true, 3));
     golden("status", &status());
+    let event = |body| Event { schema: SCHEMA, sensor: sensor(), at: AT, body };
+    golden("event-alarm-raised", &event(EventBody::AlarmRaised(alarm())));
+    golden("event-alarm-cleared", &event(EventBody::AlarmCleared(alarm())));
 }
 
 #[test]
 fn a_status_is_small() {
     let mut status = status();
-    status.alarms = vec![Alarm { name: "name".repeat(5), detail: "d".repeat(60), since: AT }; 16];
+    let (code, text) = ("name".repeat(5), "d".repeat(ALARM_TEXT_MAX * 2 / 3));
+    let long = Alarm { code, advice: text.clone(), text, ..alarm() };
+    status.alarms = vec![long; ALARMS_SHOWN_MAX];
     assert!(encode(&status, Encoding::Json).unwrap().len() < 4096);
 }
 

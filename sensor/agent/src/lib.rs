@@ -3,6 +3,7 @@
 //! Only this crate reads clocks, the environment and configuration files; everything below gets them as arguments.
 //! [`cli`] is the whole command line, [`run`] does what it says and answers with an [`exit::Code`].
 
+pub mod alarms;
 pub mod capture;
 pub mod card;
 mod check;

@@ -1,6 +1,7 @@
 //! `hindcapd record`: one interface into the store until told to stop.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hindcap_capture::{LiveOptions, LiveSource};
@@ -12,11 +13,11 @@ use serde_json::{Map, json};
 
 use crate::capture::{Capture, reading};
 use crate::cli::RecordArgs;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
 use crate::stop::Stop;
 use crate::store::open_from_args;
-use crate::watch::StorageWatch;
+use crate::watch::Watch;
 
 /// How often the main thread looks at signals and health.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -48,10 +49,10 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     log::info!("recording {} into {}", args.interface, args.store.store.display());
     let capture = start(source, store, options, clock, &stop).map_err(doing)?;
     let started = Instant::now();
-    let mut watch = StorageWatch::default();
+    let watch = Watch::new(Arc::default(), args.interface.clone());
     while !capture.is_finished() {
         std::thread::sleep(LOOK_EVERY);
-        watch.look(&capture.health.snapshot());
+        watch.look(&capture.health.snapshot(), capture.counters.link_up(), wall());
     }
     let (counters, health) = (capture.counters.clone(), capture.health.clone());
     capture.join().map_err(|error| doing(error.into()))?;

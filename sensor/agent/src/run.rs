@@ -11,6 +11,7 @@ use hindcap_store::RecorderOptions;
 use hindcap_uplink::{Broker, Options, Random, Uplink};
 use sha2::{Digest as _, Sha256};
 
+use crate::alarms::Alarms;
 use crate::capture::Capture;
 use crate::cli::RunArgs;
 use crate::clock::{Clock, monotonic_nanos, wall};
@@ -21,7 +22,7 @@ use crate::query::open;
 use crate::record::start;
 use crate::stop::Stop;
 use crate::store::open_for_writing;
-use crate::watch::StorageWatch;
+use crate::watch::Watch;
 
 /// How often the main thread looks at signals and health.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -39,15 +40,16 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
         log::info!("no interface is configured: serving {} only", config.store.display());
         open(&config.store)?;
     }
+    let alarms = Arc::<Alarms>::default();
     let uplink = match config.broker.as_str() {
         "" => None,
-        broker => Some(connect(&config, broker, &fs::read(&args.config)?, capture.as_ref())?),
+        broker => Some(connect(&config, broker, &fs::read(&args.config)?, capture.as_ref(), &alarms)?),
     };
-    let mut watch = StorageWatch::default();
+    let watch = Watch::new(alarms, config.interface.clone());
     while !stop.asked() && !capture.as_ref().is_some_and(Capture::is_finished) {
         std::thread::sleep(LOOK_EVERY);
         if let Some(capture) = &capture {
-            watch.look(&capture.health.snapshot());
+            watch.look(&capture.health.snapshot(), capture.counters.link_up(), wall());
         }
     }
     // The record first: nothing that the broker does may delay the last flush.
@@ -81,7 +83,13 @@ fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
     start(source, store, options, Clock::new(config.synchronised_marker.clone()), stop).map_err(doing)
 }
 
-fn connect(config: &Config, broker: &str, file: &[u8], capture: Option<&Capture>) -> Result<Uplink, Failure> {
+fn connect(
+    config: &Config,
+    broker: &str,
+    file: &[u8],
+    capture: Option<&Capture>,
+    alarms: &Arc<Alarms>,
+) -> Result<Uplink, Failure> {
     let mut broker: Broker = broker.parse().map_err(|error| Failure::from(error).doing("mqtt.broker"))?;
     if !config.username.is_empty() {
         broker = broker.with_login(config.username.clone(), password(config)?);
@@ -103,7 +111,7 @@ fn connect(config: &Config, broker: &str, file: &[u8], capture: Option<&Capture>
         health: Arc::clone(&capture.health),
     });
     let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
-    let handler = Arc::new(Sensor::new(config.clone(), hash, capture));
+    let handler = Arc::new(Sensor::new(config.clone(), hash, capture, Arc::clone(alarms)));
     Ok(Uplink::start(options, handler, Arc::new(wall), random())?)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hindcap_wire::message::answer::{Answer, Estimate, Sessions};
-use hindcap_wire::message::{Extract, Progress, Request, Search, Status};
+use hindcap_wire::message::{EventBody, Extract, Progress, Request, Search, Status};
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
@@ -17,6 +17,12 @@ use crate::spool::Spool;
 pub trait Handler: Send + Sync + 'static {
     /// How the sensor does. The uplink fills in `sensor`, `sent`, `mqtt_session`, `unsigned_requests` and `jobs`.
     fn status(&self) -> Status;
+
+    /// What happened since the last call and is worth a message of its own, oldest first, and when. Called on the engine
+    /// thread while the broker is connected, often; must be quick. What is not taken waits, within a bound of its own.
+    fn next_event(&self) -> Option<(Timestamp, EventBody)> {
+        None
+    }
 
     /// Called once on the worker thread before its first job: the place to lower its priority.
     fn prepare_worker(&self) {}

@@ -38,6 +38,11 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause between two looks at whether the status has changed.
 pub const STATUS_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// An event that nobody has fetched by then is old news.
+pub const EVENT_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
+/// Events that are sent at most before the engine looks at its other work.
+pub const EVENTS_A_TICK: usize = 16;
+
 /// How long the broker keeps requests for a sensor that is away.
 pub const SESSION_EXPIRY_SECS: u32 = 7 * 86_400;
 

@@ -167,6 +167,6 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
         jobs.queued, jobs.running, jobs.delivering, jobs.ended, jobs.rejected
     );
     for alarm in &status.alarms {
-        let _ = writeln!(text, "  ALARM: {}: {} (since {})", alarm.name, alarm.detail, alarm.since);
+        let _ = writeln!(text, "  ALARM: {alarm}");
     }
 }

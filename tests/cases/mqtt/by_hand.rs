@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hindcap_wire::message::{self, Encoding, Reason, Reply, ReplyBody, Ulid};
+use hindcap_wire::message::{self, Alarm, Encoding, EventBody, Reason, Reply, ReplyBody, Severity, Ulid};
 use hindcap_wire::time::Timestamp;
 
 use crate::broker::{Mosquitto, until};
@@ -56,6 +56,35 @@ fn mosquitto_pub_and_jq_are_enough() {
     assert!(replies.wait_for(r#""status""#).contains(r#""unsigned_requests":true"#));
     broker.publish(REQUEST, JSON, &envelope(self::id(3), "branch-12", 60, "{search:{limit:1}}"));
     assert!(replies.wait_for("sessions").contains(r#""client":"192.0.2.1""#));
+}
+
+#[test]
+fn alarms_are_events_and_wait_for_a_broker() {
+    let Some(mut broker) = Mosquitto::start() else { return };
+    let sensor = FakeSensor::start(&broker.url());
+    let words = "[.sensor, .at, (.body | keys[0]), (.body[] | .code, .severity)] | join(\" \")";
+    let filter = &format!("if .body.probe then \"probe\" else {words} end");
+    let raised = broker.listen("hindcap/v1/branch-12/up/event", filter);
+    let alarm = |code: &str| Alarm {
+        code: code.to_owned(),
+        severity: Severity::Critical,
+        text: "writing fails".to_owned(),
+        advice: "look at the card".to_owned(),
+        since: Timestamp(1),
+    };
+    let tell = |body| sensor.fake.events.lock().unwrap().push_back((Timestamp(1_000_000_000), body));
+    tell(EventBody::AlarmRaised(alarm("storage_failing")));
+    let line = raised.wait_for("alarm_raised storage_failing critical");
+    assert!(line.starts_with("\"branch-12 1970-01-01T00:00:01"), "{line}");
+    // What happens while there is no broker waits for the next one.
+    broker.kill();
+    until("the loss", || !sensor.uplink.as_ref().unwrap().is_connected());
+    tell(EventBody::AlarmCleared(alarm("storage_failing")));
+    let waiting = || sensor.fake.events.lock().unwrap().len();
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(waiting(), 1, "two looks of the engine later");
+    broker.resume();
+    until("the event to be taken", || waiting() == 0);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! A sensor without packets: its results are made-up bytes.
 
+use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hindcap_uplink::{Extracted, Handler, Job, JobError, Options, Uplink};
 use hindcap_wire::message::answer::{Answer, Estimate, SessionRow, Sessions, WhyEmpty};
-use hindcap_wire::message::{Extract, Request, Search, SensorId, Status};
+use hindcap_wire::message::{EventBody, Extract, Request, Search, SensorId, Status};
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
@@ -39,11 +40,17 @@ pub struct Fake {
     pub begun: AtomicU32,
     /// While set, jobs wait until they are cancelled.
     pub blocked: AtomicBool,
+    /// Told one by one.
+    pub events: Mutex<VecDeque<(Timestamp, EventBody)>>,
 }
 
 impl Handler for Fake {
     fn status(&self) -> Status {
         Status { description: "a shelf".into(), version: "0.0.0".into(), ..Status::new(sensor()) }
+    }
+
+    fn next_event(&self) -> Option<(Timestamp, EventBody)> {
+        self.events.lock().unwrap().pop_front()
     }
 
     fn check(&self, query: &Query) -> Result<(), String> {

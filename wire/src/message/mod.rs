@@ -7,6 +7,7 @@
 //! Bounds are in [`crate::limits`]. Nothing here reads a clock, a random number or a network.
 
 pub mod ack;
+pub mod alarm;
 pub mod answer;
 pub mod blob;
 pub mod codec;
@@ -17,6 +18,7 @@ pub mod topic;
 pub mod ulid;
 
 pub use ack::{Ack, ChunkSet};
+pub use alarm::{Alarm, Event, EventBody, Severity};
 pub use blob::{Blob, Inner, Sha256};
 pub use codec::{Encoding, MessageError, RequestError, decode, decode_envelope, decode_request, encode};
 pub use reply::{
@@ -26,7 +28,7 @@ pub use request::{
     Cancel, Envelope, EstimateOf, Extract, Format, Limits, Operation, Request, Search, Signature,
 };
 pub use status::{
-    Alarm, CaptureStatus, ClockStatus, JobStatus, MachineStatus, MqttSession, State, Status, StoreStatus,
+    CaptureStatus, ClockStatus, JobStatus, MachineStatus, MqttSession, State, Status, StoreStatus,
 };
 pub use topic::{Channel, SensorId};
 pub use ulid::Ulid;

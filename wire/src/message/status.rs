@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use super::alarm::Alarm;
 use super::topic::SensorId;
 use super::ulid::Ulid;
 use crate::drops::DropCounts;
@@ -77,12 +78,9 @@ pub struct Status {
     pub jobs: JobStatus,
     /// Hash of the configuration in force, hexadecimal; empty when there is none.
     pub config_hash: String,
-    /// What a person should look at, at most [`ALARMS_MAX`].
+    /// What a person should look at, critical ones first, at most [`ALARMS_SHOWN_MAX`](super::alarm::ALARMS_SHOWN_MAX).
     pub alarms: Vec<Alarm>,
 }
-
-/// Longest list of alarms, so that a status stays below 4 KiB.
-pub const ALARMS_MAX: usize = 16;
 
 /// What is captured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,17 +157,6 @@ pub struct JobStatus {
     pub ended: u64,
     /// Requests that were rejected since the start.
     pub rejected: u64,
-}
-
-/// What a person should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alarm {
-    /// Stable name.
-    pub name: String,
-    /// What and where, for people.
-    pub detail: String,
-    /// Since when.
-    pub since: Timestamp,
 }
 
 impl Status {

@@ -83,10 +83,13 @@ pub enum Channel {
     Reply,
     /// Sensor: [`Chunk`](super::Chunk).
     Chunk,
+    /// Sensor: [`Event`](super::Event), alarms that begin and end.
+    Event,
 }
 
 impl Channel {
-    const ALL: [Self; 6] = [Self::Request, Self::Ack, Self::State, Self::Status, Self::Reply, Self::Chunk];
+    const ALL: [Self; 7] =
+        [Self::Request, Self::Ack, Self::State, Self::Status, Self::Reply, Self::Chunk, Self::Event];
 
     const fn levels(self) -> &'static str {
         match self {
@@ -96,6 +99,7 @@ impl Channel {
             Self::Status => "up/status",
             Self::Reply => "up/reply",
             Self::Chunk => "up/chunk",
+            Self::Event => "up/event",
         }
     }
 

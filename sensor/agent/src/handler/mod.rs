@@ -14,13 +14,15 @@ use hindcap_store::Health;
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
-    Alarm, CaptureStatus, ClockStatus, Extract, Limits, MachineStatus, Request, Search, Status, StoreStatus,
+    CaptureStatus, ClockStatus, EventBody, Extract, Limits, MachineStatus, Request, Search, Status,
+    StoreStatus,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
+use crate::alarms::Alarms;
 use crate::capture::Counters;
-use crate::clock::{Clock, monotonic_nanos, wall};
+use crate::clock::{Clock, monotonic_nanos};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::machine;
@@ -53,13 +55,18 @@ pub struct Sensor {
     rates: Rates,
     clock: Mutex<Clock>,
     store_seen: Mutex<Option<(u64, StoreStatus)>>,
-    link_down_since: Mutex<Option<Timestamp>>,
+    alarms: Arc<Alarms>,
 }
 
 impl Sensor {
     /// The sensor that `config` describes, with `capture` where it captures.
     #[must_use]
-    pub fn new(config: Config, config_hash: String, capture: Option<CaptureView>) -> Self {
+    pub fn new(
+        config: Config,
+        config_hash: String,
+        capture: Option<CaptureView>,
+        alarms: Arc<Alarms>,
+    ) -> Self {
         let clock = Mutex::new(Clock::new(config.synchronised_marker.clone()));
         Self {
             config,
@@ -69,7 +76,7 @@ impl Sensor {
             rates: Rates::default(),
             clock,
             store_seen: Mutex::default(),
-            link_down_since: Mutex::default(),
+            alarms,
         }
     }
 
@@ -110,23 +117,6 @@ impl Sensor {
         }
         Some(status)
     }
-
-    fn alarms(&self) -> Vec<Alarm> {
-        let Some(capture) = &self.capture else { return Vec::new() };
-        let mut alarms = Vec::new();
-        let health = capture.health.snapshot();
-        if let Some((since, message)) = health.failing {
-            let detail = format!("{message}; {} packets lost since the start", health.packets_lost);
-            alarms.push(Alarm { name: "storage_failing".to_owned(), detail, since });
-        }
-        let mut down = lock(&self.link_down_since);
-        *down = if capture.counters.link_up() { None } else { Some(down.unwrap_or_else(wall)) };
-        if let Some(since) = *down {
-            let detail = format!("{} has no link: nothing is captured", capture.interface);
-            alarms.push(Alarm { name: "link_down".to_owned(), detail, since });
-        }
-        alarms
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -151,9 +141,13 @@ impl Handler for Sensor {
                 temperature_millicelsius: machine::temperature_millicelsius(),
             },
             config_hash: self.config_hash.clone(),
-            alarms: self.alarms(),
+            alarms: self.alarms.standing(),
             ..Status::new(id)
         }
+    }
+
+    fn next_event(&self) -> Option<(Timestamp, EventBody)> {
+        self.alarms.next_change()
     }
 
     fn extract(&self, _request: &Request, extract: &Extract, job: &mut Job) -> Result<Extracted, JobError> {

@@ -43,6 +43,7 @@ impl Engine {
         self.start_job(out, now, instant);
         if self.online {
             self.send_chunks(out, now, instant);
+            self.send_events(out);
             self.status_if_due(out, now, instant);
         }
     }

@@ -86,6 +86,8 @@ pub(crate) struct Engine {
     status_due: Instant,
     status_look: Instant,
     status_shown: Option<Status>,
+    /// An event that found the outbox full.
+    event_waiting: Option<Message>,
 }
 
 impl Engine {
@@ -121,6 +123,7 @@ impl Engine {
             status_due: instant,
             status_look: instant,
             status_shown: None,
+            event_waiting: None,
         })
     }
 

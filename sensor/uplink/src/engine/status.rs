@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use hindcap_link::Message;
-use hindcap_wire::message::status::ALARMS_MAX;
-use hindcap_wire::message::{Channel, Encoding, JobStatus, MqttSession, SCHEMA, SensorId, State, Status};
+use hindcap_wire::message::alarm::ALARMS_SHOWN_MAX;
+use hindcap_wire::message::{
+    Channel, Encoding, Event, JobStatus, MqttSession, SCHEMA, SensorId, Severity, State, Status,
+};
 use hindcap_wire::time::Timestamp;
 
 use super::{Active, Engine, Outlet, Stage};
-use crate::limits::STATUS_LOOK_INTERVAL;
+use crate::limits::{EVENT_EXPIRY, EVENTS_A_TICK, STATUS_LOOK_INTERVAL};
 use crate::outgoing;
 
 impl Engine {
@@ -17,7 +19,7 @@ impl Engine {
             u32::try_from(self.active.iter().filter(|active| wanted(active)).count()).unwrap_or(u32::MAX)
         };
         let mut status = self.handler.status();
-        status.alarms.truncate(ALARMS_MAX);
+        status.alarms.truncate(ALARMS_SHOWN_MAX);
         Status {
             schema: SCHEMA,
             sensor: self.settings.sensor.clone(),
@@ -67,6 +69,23 @@ impl Engine {
         }
     }
 
+    /// Sends what happened; the outbox keeps it until the broker has it. What finds the outbox full is sent next time.
+    pub(super) fn send_events(&mut self, out: &mut dyn Outlet) {
+        for _ in 0..EVENTS_A_TICK {
+            let waiting = self.event_waiting.take().or_else(|| {
+                let (at, body) = self.handler.next_event()?;
+                let event = Event { schema: SCHEMA, sensor: self.settings.sensor.clone(), at, body };
+                let (sensor, expiry) = (&self.settings.sensor, Some(EVENT_EXPIRY));
+                outgoing::document(sensor, Channel::Event, &event, Encoding::Json, expiry).ok()
+            });
+            let Some(message) = waiting else { return };
+            if out.send(message.clone()).is_err() {
+                self.event_waiting = Some(message);
+                return;
+            }
+        }
+    }
+
     /// The farewell: the last will in our own words.
     pub(crate) fn farewell(&self, now: Timestamp) -> Option<Message> {
         offline(&self.settings.sensor, self.mqtt_session, now)
@@ -75,7 +94,8 @@ impl Engine {
 
 /// What of a status is worth a message at once.
 fn noteworthy(status: &Status) -> impl PartialEq {
-    let alarms: Vec<String> = status.alarms.iter().map(|alarm| alarm.name.clone()).collect();
+    let alarms: Vec<(String, Severity)> =
+        status.alarms.iter().map(|alarm| (alarm.code.clone(), alarm.severity)).collect();
     let link_up = status.capture.as_ref().and_then(|capture| capture.link_up);
     (alarms, link_up, status.clock.state, status.jobs)
 }
