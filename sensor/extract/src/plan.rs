@@ -153,7 +153,7 @@ impl Plan {
 
     fn add(&mut self, segment: &SegmentInfo, doc: &IndexDoc) {
         for interface in doc.interfaces() {
-            if !self.link_types.contains(&interface.link_type) {
+            if !interface.is_lost() && !self.link_types.contains(&interface.link_type) {
                 self.link_types.push(interface.link_type);
             }
         }

@@ -9,7 +9,7 @@
 //! agree again, and a commit is believed only together with the offset and length of its own batch.
 
 use hindcap_wire::index::IndexLimits;
-use hindcap_wire::ledger::{Blocks, NO_CHAIN, SegmentHeader, block_type};
+use hindcap_wire::ledger::{Blocks, Commit, NO_CHAIN, SegmentHeader, block_type};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 use hindcap_wire::time::Timestamp;
 
@@ -77,7 +77,7 @@ pub(crate) fn recover<V: VolumeWrite>(
         if let Some(newest) = newest {
             found.epoch = found.epoch.max(newest.epoch);
             if !tables.damaged.is_empty() {
-                // What is lost may have announced interfaces: packets that came behind would be told a wrong link type.
+                // The medium loses what it had said to be durable: a new place is safer than this one.
                 log::warn!(
                     "segment {number}: a batch before its end is damaged; recording goes on in the next one"
                 );
@@ -155,10 +155,9 @@ pub(crate) fn rebuild(
     scan_batches(volume, number, &header, &mut chunk_buffer(), |commit, batch| {
         while tables.end < commit.offset {
             absorb_damaged(volume, number, &mut tables, commit.offset);
-            indexer.hole();
         }
         tables.absorb(commit, batch);
-        index_batch(indexer, commit.offset, batch);
+        index_batch(indexer, commit, batch);
         newest = Some(Newest { epoch: commit.epoch, sequence: commit.sequence });
     });
     (tables, newest)
@@ -177,19 +176,21 @@ fn absorb_damaged(volume: &impl VolumeRead, number: u32, tables: &mut SegmentTab
     tables.absorb_damaged(&bytes);
 }
 
-/// Lets the index see interfaces and packets of a batch at `offset`.
-fn index_batch(indexer: &mut Indexer, offset: u32, batch: &[u8]) {
+/// Lets the index see interfaces and packets of a batch.
+fn index_batch(indexer: &mut Indexer, commit: &Commit, batch: &[u8]) {
+    indexer.begin_batch(commit, batch);
     for block in Blocks::new(batch) {
         match block.block_type {
             block_type::PACKET => {
                 if let Some(packet) = block.packet() {
-                    let page = (offset + block.offset as u32) / PAGE_BYTES;
+                    let page = (commit.offset + block.offset as u32) / PAGE_BYTES;
                     indexer.packet(page as u16, &packet);
                 }
             }
             block_type::INTERFACE => {
                 block.interface().iter().for_each(|interface| indexer.interface(interface))
             }
+            block_type::INTERFACES => indexer.repeated(block.interfaces()),
             _ => {}
         }
     }

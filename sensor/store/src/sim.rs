@@ -231,4 +231,6 @@ impl VolumeWrite for SimVolume {
 #[cfg(test)]
 pub(crate) mod explore;
 #[cfg(test)]
+mod lost_interface;
+#[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 
 use alloc::string::String;
 
-use super::{BLOCK_OVERHEAD_BYTES, Cursor, SKIP_BYTES_MAX, block_type, u16_at, u32_at};
+use super::{BLOCK_OVERHEAD_BYTES, Commit, Cursor, SKIP_BYTES_MAX, block_type, u16_at, u32_at};
 use crate::limits::{CAPLEN_MAX, INTERFACE_NAME_BYTES_MAX};
 use crate::packet::{Interface, LinkType, Packet};
 use crate::pcapng::write;
@@ -54,6 +54,40 @@ pub fn put_idb(out: &mut [u8], interface: &Interface) -> usize {
 #[inline]
 pub fn put_epb(out: &mut [u8], interface: u32, packet: &Packet<'_>) -> usize {
     write::packet(out, interface, packet).unwrap_or(0)
+}
+
+/// Writes a block that tells the interfaces so far once more to the front of `out`; returns its length, 0 when it does not
+/// fit. Its body is their blocks.
+pub fn put_interfaces<'a>(out: &mut [u8], interfaces: impl Iterator<Item = &'a Interface>) -> usize {
+    let mut at = 8;
+    for interface in interfaces {
+        let Some(rest) = out.get_mut(at..) else { return 0 };
+        match write::interface(rest, interface) {
+            Some(bytes) => at += bytes,
+            None => return 0,
+        }
+    }
+    let total = at + 4;
+    if out.len() < total {
+        return 0;
+    }
+    out[..4].copy_from_slice(&block_type::INTERFACES.to_le_bytes());
+    out[4..8].copy_from_slice(&(total as u32).to_le_bytes());
+    out[at..total].copy_from_slice(&(total as u32).to_le_bytes());
+    total
+}
+
+/// How many interfaces were announced by batches that are lost: those that the commit of `batch` counts, less the `known`
+/// ones and those that the batch announces itself.
+#[must_use]
+pub fn interfaces_lost(commit: &Commit, batch: &[u8], known: usize) -> usize {
+    match usize::from(commit.interfaces).saturating_sub(known) {
+        0 => 0,
+        missing => {
+            let own = Blocks::new(batch).filter(|block| block.block_type == block_type::INTERFACE).count();
+            missing.saturating_sub(own)
+        }
+    }
 }
 
 /// Makes all of `out` one skip block: 12 to [`SKIP_BYTES_MAX`] bytes, a multiple of 4. The payload becomes zeros.
@@ -109,6 +143,13 @@ impl<'a> RawBlock<'a> {
             options = options.get(4 + padded(usize::from(len))..).unwrap_or_default();
         }
         Some(Interface { link_type, snaplen, name })
+    }
+}
+
+impl<'a> RawBlock<'a> {
+    /// The interfaces that a block of [`put_interfaces`] tells, in the order of their numbers.
+    pub fn interfaces(&self) -> impl Iterator<Item = Interface> + 'a {
+        Blocks::new(self.body).map_while(|block| block.interface())
     }
 }
 
@@ -169,6 +210,11 @@ mod tests {
         let mut at = put_shb(&mut bytes);
         at += put_idb(&mut bytes[at..], &interface);
         at += put_epb(&mut bytes[at..], 0, &packet);
+        let repeated = put_interfaces(&mut bytes[at..], [&interface, &interface].into_iter());
+        let block = Blocks::new(&bytes[at..]).next().unwrap();
+        assert_eq!((block.block_type, block.bytes.len()), (block_type::INTERFACES, repeated));
+        assert!(block.interfaces().eq([write::stored(&interface), write::stored(&interface)]));
+        assert_eq!(put_interfaces(&mut [0; 70], [&interface, &interface].into_iter()), 0, "it does not fit");
         put_skip(&mut bytes[at..at + 12]);
         let blocks: Vec<_> = Blocks::new(&bytes[..at + 12]).collect();
         assert_eq!(blocks.len(), 4);

@@ -43,6 +43,8 @@ pub struct Commit {
     pub monotonic_nanos: u64,
     /// Whether the wall clock could be trusted.
     pub clock: ClockState,
+    /// Interfaces announced in the segment so far, those of this batch included.
+    pub interfaces: u16,
 }
 
 /// The CRC that every batch of a store starts from. It is keyed with the uuid so that no packet from the wire can carry
@@ -82,7 +84,7 @@ impl Commit {
             .u64(self.wall.0)
             .u64(self.monotonic_nanos)
             .u16(self.clock.code())
-            .u16(0)
+            .u16(self.interfaces)
             .u32(0)
             .u32(COMMIT_BYTES as u32);
         debug_assert_eq!(cursor.at, COMMIT_BYTES);
@@ -122,6 +124,7 @@ impl Commit {
             wall: Timestamp(u64_at(block, at)?),
             monotonic_nanos: u64_at(block, at + 8)?,
             clock: ClockState::from_code(u16_at(block, at + 16)?)?,
+            interfaces: u16_at(block, at + 18)?,
         };
         (framed && commit.is_possible()).then_some(commit)
     }
@@ -178,6 +181,7 @@ mod tests {
             wall: Timestamp(77),
             monotonic_nanos: 88,
             clock: ClockState::Synchronised,
+            interfaces: 3,
         }
     }
 

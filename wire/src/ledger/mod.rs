@@ -15,8 +15,8 @@ mod header;
 mod summary;
 
 pub use blocks::{
-    Blocks, EPB_BYTES_MAX, EPB_OVERHEAD_BYTES, IDB_BYTES_MAX, RawBlock, SHB_BYTES, epb_bytes, put_epb,
-    put_idb, put_shb, put_skip,
+    Blocks, EPB_BYTES_MAX, EPB_OVERHEAD_BYTES, IDB_BYTES_MAX, RawBlock, SHB_BYTES, epb_bytes,
+    interfaces_lost, put_epb, put_idb, put_interfaces, put_shb, put_skip,
 };
 pub use commit::{COMMIT_BYTES, Commit, batch_crc_start};
 pub use event::{EVENT_BYTES, Event, EventKind};
@@ -45,6 +45,8 @@ pub mod block_type {
     pub const INDEX: u32 = 0x8048_4305;
     /// The last page of a sealed segment.
     pub const SUMMARY: u32 = 0x8048_4306;
+    /// The interfaces so far, once more.
+    pub const INTERFACES: u32 = 0x8048_4307;
 }
 
 /// Framing of every pcapng block: type, length, length again.

@@ -122,6 +122,29 @@ pub struct Interface {
     pub name: String,
 }
 
+impl Interface {
+    /// Stands for one whose announcement is lost. No stored interface is like it: their snaplen is never 0.
+    #[must_use]
+    pub const fn lost() -> Self {
+        Self { link_type: LinkType(u16::MAX), snaplen: 0, name: String::new() }
+    }
+
+    /// Whether this stands for one whose announcement is lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        *self == Self::lost()
+    }
+
+    /// Fills the places of lost ones in `list` from what a repeat tells; whether there was any.
+    pub fn learn(list: &mut [Self], told: impl Iterator<Item = Self>) -> bool {
+        let mut learned = false;
+        for (known, told) in list.iter_mut().zip(told).filter(|(known, _)| known.is_lost()) {
+            (*known, learned) = (told, true);
+        }
+        learned
+    }
+}
+
 /// How far a packet could be followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Outcome {

@@ -446,6 +446,17 @@ impl Builder {
         }
     }
 
+    /// The interfaces so far.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// Fills the places of interfaces whose announcement is lost; whether there was any.
+    pub fn learn_interfaces(&mut self, told: impl Iterator<Item = Interface>) -> bool {
+        Interface::learn(&mut self.interfaces, told)
+    }
+
     /// Enters a page into the page table. `first_block` is the offset in the page of the first packet block that starts
     /// in it.
     pub fn page_done(&mut self, page: u16, crc32: u32, first_block: Option<u32>) {

@@ -1,6 +1,6 @@
 //! A builder together with what it needs to see flows: dissection, fragments, link types.
 
-use hindcap_wire::ledger::{Blocks, COMMIT_BYTES, Commit, block_type};
+use hindcap_wire::ledger::{Blocks, COMMIT_BYTES, Commit, block_type, interfaces_lost};
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::fragments::FragmentCache;
 use hindcap_wire::packet::{Dissection, Interface, LinkType, Packet, dissect_generally};
@@ -18,8 +18,6 @@ pub struct Indexer {
     fragments: FragmentCache,
     found: Dissection,
     link_types: heapless::Vec<LinkType, INTERFACES_MAX>,
-    /// A batch before was lost, and perhaps an interface with it.
-    after_hole: bool,
 }
 
 /// What [`Indexer::batch`] met.
@@ -40,7 +38,6 @@ impl Indexer {
             fragments: FragmentCache::new(FRAGMENTS),
             found: Dissection::default(),
             link_types: heapless::Vec::new(),
-            after_hole: false,
         }
     }
 
@@ -61,20 +58,27 @@ impl Indexer {
         self.builder.reset();
         self.fragments.clear();
         self.link_types.clear();
-        self.after_hole = false;
     }
 
-    /// A batch is missing here. It may have announced interfaces, so that nobody knows the numbers of those announced
-    /// from now on: they are left out, and their packets are damage rather than packets of a wrong link type.
-    pub const fn hole(&mut self) {
-        self.after_hole = true;
+    /// A batch that lies on the disk comes next. When batches before it are lost and with them interfaces, their numbers
+    /// are taken: their packets are damage rather than packets of a wrong link type.
+    pub fn begin_batch(&mut self, commit: &Commit, bytes: &[u8]) {
+        for _ in 0..interfaces_lost(commit, bytes, self.link_types.len()) {
+            self.interface(&Interface::lost());
+        }
+    }
+
+    /// The interfaces of the segment so far, told once more.
+    pub fn repeated(&mut self, told: impl Iterator<Item = Interface>) {
+        if self.builder.learn_interfaces(told) {
+            for (link_type, interface) in self.link_types.iter_mut().zip(self.builder.interfaces()) {
+                *link_type = interface.link_type;
+            }
+        }
     }
 
     /// The segment's next interface.
     pub fn interface(&mut self, interface: &Interface) {
-        if self.after_hole {
-            return;
-        }
         self.builder.interface(interface);
         // As many as the builder takes.
         let _ = self.link_types.push(interface.link_type);
@@ -107,6 +111,7 @@ impl Indexer {
     pub fn batch(&mut self, offset: u32, bytes: &[u8], commit: &Commit) -> Walked {
         let mut walked = Walked::default();
         let mut first_blocks = FirstBlocks::default();
+        self.begin_batch(commit, bytes);
         for block in Blocks::new(bytes) {
             match block.block_type {
                 block_type::PACKET => {
@@ -123,6 +128,7 @@ impl Indexer {
                         self.interface(&interface);
                     }
                 }
+                block_type::INTERFACES => self.repeated(block.interfaces()),
                 block_type::EVENT => self.builder.event(block.body),
                 _ => {}
             }

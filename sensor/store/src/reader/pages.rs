@@ -217,6 +217,8 @@ impl Window<'_> {
         let block = self.bytes.get(at..at + length).and_then(|bytes| Blocks::new(bytes).next());
         let packet = block.and_then(|block| block.packet());
         let interface = packet.and_then(|packet| self.doc.interfaces().get(packet.interface as usize));
+        // One that was announced in a lost batch has no link type: its packets are damage.
+        let interface = interface.filter(|interface| !interface.is_lost());
         let (Some(packet), Some(interface)) = (packet, interface) else {
             damaged(self.doc, page..page + 1, served);
             return ControlFlow::Continue(());

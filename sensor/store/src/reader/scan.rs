@@ -133,7 +133,6 @@ impl Scan {
                 let (start, end) = (offset + place.start as u32, offset + place.end as u32);
                 if start > self.reached {
                     self.damage.push(self.reached..start);
-                    self.indexer.hole();
                 }
                 self.indexer.batch(start, &bytes[place], &commit);
                 self.reached = end;

@@ -215,6 +215,7 @@ impl Writer {
             wall: Timestamp(self.generation * 1_000_000_000 + self.packets),
             monotonic_nanos: 0,
             clock: ClockState::Synchronised,
+            interfaces: 1,
         };
         commit.encode(&mut batch[total - COMMIT_BYTES..]);
         let mut crc = batch_crc_start(&STORE);

@@ -18,6 +18,8 @@ pub(super) struct Interfaces {
     inside: heapless::Vec<u32, INTERFACES_MAX>,
     /// The interface of the last packet: store-wide, and inside the open segment.
     current: Option<(u32, u32)>,
+    /// One was announced in the open batch: the next batch tells all of them once more.
+    fresh: bool,
 }
 
 /// What had to be done to use an interface in the open segment.
@@ -52,10 +54,33 @@ impl Interfaces {
                 let _ = self.inside.push(number);
             }
         }
+        self.fresh = true;
+    }
+
+    /// Those of the open segment, by their numbers there.
+    pub(super) fn inside(&self) -> impl Iterator<Item = &Interface> {
+        self.inside.iter().filter_map(|number| self.known.get(*number as usize))
+    }
+
+    /// How many the open segment has.
+    pub(super) fn count(&self) -> u16 {
+        self.inside.len() as u16
+    }
+
+    /// Whether a batch that begins here tells them once more: the one behind an announcement, and the first of each chunk.
+    /// A lost batch then never takes an interface with it, and the loss of more no longer than a chunk.
+    pub(super) fn repeat_is_due(&self, at_chunk_start: bool) -> bool {
+        !self.inside.is_empty() && (self.fresh || at_chunk_start)
+    }
+
+    /// They were told once more.
+    pub(super) const fn repeated(&mut self) {
+        self.fresh = false;
     }
 
     /// A new segment has none.
     pub(super) fn begin_segment(&mut self) {
+        self.fresh = false;
         self.inside.clear();
         self.current = None;
     }
@@ -92,6 +117,7 @@ impl Interfaces {
     pub(super) fn entered(&mut self, number: u32) {
         self.current = Some((number, self.inside.len() as u32));
         let _ = self.inside.push(number);
+        self.fresh = true;
     }
 }
 

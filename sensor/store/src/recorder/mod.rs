@@ -51,6 +51,8 @@ pub struct Recorder {
     used: usize,
     /// Bytes of our own blocks among them.
     own: usize,
+    /// Bytes of blocks that were in it from the start.
+    head: usize,
     /// Blocks must end here.
     limit: usize,
     /// The batch's last page whose first packet block is marked.
@@ -131,6 +133,7 @@ impl Recorder {
             batch: None,
             used: 0,
             own: 0,
+            head: 0,
             limit: 0,
             marked: usize::MAX,
             indexer: None,

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use hindcap_wire::drops::DropCause;
-use hindcap_wire::ledger::{COMMIT_BYTES, HEADER_BYTES, HEADER_END, IDB_BYTES_MAX, put_idb};
+use hindcap_wire::ledger::{COMMIT_BYTES, HEADER_BYTES, HEADER_END, IDB_BYTES_MAX, put_idb, put_interfaces};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 use hindcap_wire::time::Timestamp;
 
@@ -72,6 +72,14 @@ impl Recorder {
         (self.used, self.own) = if open.sequence == 0 { (HEADER_END, HEADER_BYTES) } else { (0, 0) };
         self.marked = usize::MAX;
         batch.begin(open.number);
+        if self.interfaces.repeat_is_due(open.end % CHUNK_BYTES == 0) {
+            let told = put_interfaces(&mut batch.bytes[self.used..self.limit], self.interfaces.inside());
+            (self.used, self.own) = (self.used + told, self.own + told);
+            if told > 0 {
+                self.interfaces.repeated();
+            }
+        }
+        self.head = self.used;
         self.batch = Some(batch);
         self.clock.begin_batch();
         self.put_events();
@@ -84,11 +92,8 @@ impl Recorder {
     }
 
     /// Bytes that the open batch has before anything is put into it.
-    pub(super) fn open_head(&self) -> usize {
-        match (&self.batch, &self.open) {
-            (Some(_), Some(open)) if open.sequence == 0 => HEADER_END,
-            _ => 0,
-        }
+    pub(super) const fn open_head(&self) -> usize {
+        if self.batch.is_some() { self.head } else { 0 }
     }
 
     /// Takes the oldest segment and an index for it, if one is free.
@@ -155,6 +160,7 @@ impl Recorder {
         commit.segment_captured_bytes = open.captured_bytes;
         commit.drops = self.clock.tell(&lost);
         (commit.wall, commit.monotonic_nanos, commit.clock) = (now.wall, now.monotonic_nanos, now.clock);
+        commit.interfaces = self.interfaces.count();
         self.health.packets_recorded.fetch_add(commit.packets.into(), Relaxed);
         batch.savefile_bytes = (self.used - self.own) as u64;
         batch.close(self.used, end);

@@ -82,6 +82,7 @@ impl Batch {
                 wall: Timestamp::MIN,
                 monotonic_nanos: 0,
                 clock: ClockState::Unknown,
+                interfaces: 0,
             },
         }
     }

@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::index::{BatchEntry, PageEntry};
-use hindcap_wire::ledger::{Blocks, Commit, RawBlock, SegmentHeader, batch_crc_start, block_type};
+use hindcap_wire::ledger::{
+    Blocks, Commit, RawBlock, SegmentHeader, batch_crc_start, block_type, interfaces_lost,
+};
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::Interface;
 use hindcap_wire::time::{ClockState, Timestamp};
@@ -114,6 +116,8 @@ impl SegmentTables {
     pub(crate) fn absorb(&mut self, commit: &Commit, batch: &[u8]) {
         let first_page = self.pages.len();
         batch.chunks_exact(PAGE).for_each(|page| self.push_page(crc32fast::hash(page)));
+        let lost = interfaces_lost(commit, batch, self.interfaces.len());
+        self.interfaces.extend(std::iter::repeat_n(Interface::lost(), lost));
         self.walk(batch, first_page);
         self.take_in(commit, batch);
     }
@@ -154,8 +158,10 @@ impl SegmentTables {
     /// Takes note of a block that is no packet.
     fn note(&mut self, block: &RawBlock<'_>) {
         match block.block_type {
-            // Behind a lost batch nobody knows the numbers of interfaces; see [`crate::index::Indexer::hole`].
-            block_type::INTERFACE if self.damaged.is_empty() => self.interfaces.extend(block.interface()),
+            block_type::INTERFACE => self.interfaces.extend(block.interface()),
+            block_type::INTERFACES => {
+                Interface::learn(&mut self.interfaces, block.interfaces());
+            }
             block_type::EVENT => self.events.push(block.body.to_vec()),
             _ => {}
         }
