@@ -2,7 +2,7 @@
 # On a fresh Debian or Ubuntu machine `make demo` and `make test` install what they need through `make setup`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo bench fuzz-smoke check-no-std clean
+.PHONY: help setup build cross test demo bench fuzz-smoke check-no-std clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / && ($$1 == "help" || !system("test -e scripts/" $$1)) \
@@ -13,6 +13,9 @@ setup: ## install system packages and Rust where missing (apt; root or sudo); do
 
 build: setup ## build hindcapd and hindcap, optimised, into target/release
 	@scripts/build
+
+cross: setup ## build hindcapd for ARM boxes (aarch64, armv7) and hold its size against the budget
+	@scripts/cross
 
 test: setup ## run every check and test: formatting, lints, shell scripts, unit and cross-process tests
 	@scripts/test
