@@ -19,6 +19,7 @@ pub mod net;
 pub mod packet;
 pub mod pcap;
 pub mod pcapng;
+pub mod policy;
 pub mod query;
 pub mod savefile;
 pub mod time;

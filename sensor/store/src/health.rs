@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hindcap_wire::drops::{DropCause, DropCounts};
+use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::Timestamp;
 
 /// Counters and the state of storage. All figures are totals since the recorder was made.
@@ -41,6 +42,8 @@ pub struct Health {
     ended_outage: AtomicU64,
     /// Drops that commits told which were lost, and the packets of these batches; by cause.
     lost_drops: [AtomicU64; DropCause::COUNT],
+    /// What policy left out, told by commits that were lost.
+    lost_left_out: [AtomicU64; 3],
     message: Mutex<Option<String>>,
     warning: Mutex<Option<String>>,
 }
@@ -133,12 +136,20 @@ impl Health {
         Some(Timestamp(self.ended_outage.swap(0, Ordering::AcqRel)))
     }
 
-    /// A batch is lost: its packets, and the drops that its commit would have told.
-    pub(crate) fn lose(&self, packets: u64, drops: &DropCounts) {
+    /// A batch is lost: its packets, and the drops and what policy left out, which its commit would have told.
+    pub(crate) fn lose(&self, packets: u64, drops: &DropCounts, left_out: &LeftOut) {
         self.packets_lost.fetch_add(packets, Ordering::Relaxed);
         for (total, count) in self.lost_drops.iter().zip(drops.0) {
             total.fetch_add(count, Ordering::Relaxed);
         }
+        for (total, count) in self.lost_left_out.iter().zip(left_out.counts()) {
+            total.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// What policy left out as [`Health::lose`] was told.
+    pub(crate) fn lost_left_out(&self) -> LeftOut {
+        LeftOut::of(std::array::from_fn(|at| self.lost_left_out[at].load(Ordering::Relaxed)))
     }
 
     /// Everything that [`Health::lose`] was told.

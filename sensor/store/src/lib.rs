@@ -7,6 +7,7 @@
 //! - [`Store`] is made, opened and resized; [`Store::recorder`] gives the [`Recorder`], which the capture thread feeds.
 //! - [`open_reader`] opens the areas for reading; [`state`] is what a store knows about itself.
 //! - [`index`]: builds the index of a segment; [`catalog`]: entries and filters of all segments.
+//! - [`policy`]: what is left out on purpose, per packet.
 //! - [`reader`]: segments, indexes and packets for queries.
 //! - [`verify`] looks for damage, [`reindex()`] builds indexes and catalog anew from the packets.
 //! - [`volume`]: the one door to storage; a directory, or FAT32 on a card. [`sim`] is a medium that forgets, for tests.
@@ -20,6 +21,7 @@ pub mod layout;
 mod mend;
 mod options;
 mod place;
+pub mod policy;
 mod provisional;
 pub mod reader;
 mod recorder;

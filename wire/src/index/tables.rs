@@ -9,6 +9,7 @@ use crate::drops::{DropCause, DropCounts};
 use crate::limits::INTERFACES_MAX;
 use crate::net::MacAddr;
 use crate::packet::{Interface, LinkType};
+use crate::policy::LeftOut;
 use crate::time::Timestamp;
 
 /// What a reader needs to use one page.
@@ -50,6 +51,8 @@ pub struct BatchEntry {
     pub packets: u32,
     /// Drops since the batch before.
     pub drops: DropCounts,
+    /// Left out by policy since the batch before.
+    pub left_out: LeftOut,
     /// Wall clock at the commit.
     pub committed: Timestamp,
     /// Clock state as on the disk: 0 unknown, 1 not synchronised, 2 synchronised; the worse of those taken together.
@@ -66,6 +69,7 @@ impl BatchEntry {
             last: self.last.max(next.last),
             packets: self.packets.saturating_add(next.packets),
             drops: self.drops.plus(&next.drops),
+            left_out: self.left_out.plus(&next.left_out),
             committed: next.committed,
             clock: self.clock.min(next.clock),
         }
@@ -82,9 +86,11 @@ impl BatchEntry {
     }
 }
 
-/// In `shape`: bits 0..2 the clock state, bit 2 no packets, bit 3 drops follow.
+/// In `shape`: bits 0..2 the clock state, bit 2 no packets, bit 3 drops follow, bit 4 what policy left out
+/// follows.
 const SHAPE_EMPTY: u8 = 4;
 const SHAPE_DROPS: u8 = 8;
+const SHAPE_LEFT_OUT: u8 = 16;
 
 fn encode_batches_once(entries: &[BatchEntry]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -92,8 +98,12 @@ fn encode_batches_once(entries: &[BatchEntry]) -> Vec<u8> {
     let (mut page, mut time) = (0, 0);
     for entry in entries {
         let (empty, dropped) = (entry.packets == 0, entry.drops != DropCounts::default());
-        let shape =
-            (entry.clock & 3) | if empty { SHAPE_EMPTY } else { 0 } | if dropped { SHAPE_DROPS } else { 0 };
+        let left_out = !entry.left_out.is_none();
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let shape = (entry.clock & 3)
+            | flag(empty, SHAPE_EMPTY)
+            | flag(dropped, SHAPE_DROPS)
+            | flag(left_out, SHAPE_LEFT_OUT);
         out.push(shape);
         put(&mut out, u64::from(entry.last_page.wrapping_sub(page)));
         put_delta(&mut out, time, entry.committed.0);
@@ -104,6 +114,9 @@ fn encode_batches_once(entries: &[BatchEntry]) -> Vec<u8> {
         }
         if dropped {
             entry.drops.0.iter().for_each(|count| put(&mut out, *count));
+        }
+        if left_out {
+            entry.left_out.counts().iter().for_each(|count| put(&mut out, *count));
         }
         (page, time) = (entry.last_page, entry.committed.0);
     }
@@ -143,6 +156,13 @@ pub(super) fn decode_batches(bytes: &[u8], limits: &IndexLimits) -> Option<Vec<B
                 *count = cursor.varint()?;
             }
         }
+        let mut left_out = [0; 3];
+        if shape & SHAPE_LEFT_OUT != 0 {
+            for count in &mut left_out {
+                *count = cursor.varint()?;
+            }
+        }
+        let left_out = LeftOut::of(left_out);
         let committed = Timestamp(time);
         entries.push(BatchEntry {
             last_page: page,
@@ -150,6 +170,7 @@ pub(super) fn decode_batches(bytes: &[u8], limits: &IndexLimits) -> Option<Vec<B
             last,
             packets,
             drops,
+            left_out,
             committed,
             clock: shape & 3,
         });
@@ -240,6 +261,7 @@ mod tests {
             last: Timestamp(at - 1),
             packets: 17,
             drops: counts,
+            left_out: LeftOut::of([drops, 2 * drops, 3 * drops]),
             committed: Timestamp(at),
             clock: 2,
         }

@@ -3,10 +3,11 @@
 use super::{Cursor, block_type, u16_at, u32_at, u64_at};
 use crate::drops::{DropCause, DropCounts};
 use crate::limits::{CHUNK_BYTES, PAGE_BYTES};
+use crate::policy::LeftOut;
 use crate::time::{ClockState, Timestamp};
 
 /// Length of a commit block, framing included.
-pub const COMMIT_BYTES: usize = 164;
+pub const COMMIT_BYTES: usize = 188;
 
 const MAGIC: [u8; 4] = *b"HCCM";
 /// Bytes after the CRC's coverage: the CRC itself and the block trailer.
@@ -37,6 +38,8 @@ pub struct Commit {
     pub segment_captured_bytes: u64,
     /// Drops since the commit before.
     pub drops: DropCounts,
+    /// Left out by policy since the commit before.
+    pub left_out: LeftOut,
     /// Wall clock at the commit.
     pub wall: Timestamp,
     /// Monotonic clock at the commit, nanoseconds since boot.
@@ -77,7 +80,7 @@ impl Commit {
             cursor.u64(time.0);
         }
         cursor.u64(self.segment_packets).u64(self.segment_captured_bytes);
-        for count in self.drops.0 {
+        for count in self.drops.0.into_iter().chain(self.left_out.counts()) {
             cursor.u64(count);
         }
         cursor
@@ -109,6 +112,8 @@ impl Commit {
             *slot = u64_at(block, at)?;
         }
         let at = 88 + 8 * DropCause::COUNT;
+        let left_out = LeftOut::of([u64_at(block, at)?, u64_at(block, at + 8)?, u64_at(block, at + 16)?]);
+        let at = at + 24;
         let commit = Self {
             sequence: u32_at(block, 12)?,
             generation: u64_at(block, 16)?,
@@ -121,6 +126,7 @@ impl Commit {
             segment_packets: u64_at(block, 72)?,
             segment_captured_bytes: u64_at(block, 80)?,
             drops,
+            left_out,
             wall: Timestamp(u64_at(block, at)?),
             monotonic_nanos: u64_at(block, at + 8)?,
             clock: ClockState::from_code(u16_at(block, at + 16)?)?,
@@ -178,6 +184,7 @@ mod tests {
             segment_packets: 99,
             segment_captured_bytes: 12_345,
             drops: DropCounts([1, 2, 3, 4, 5, 6]),
+            left_out: LeftOut { packets: 7, truncated: 8, bytes: 9 },
             wall: Timestamp(77),
             monotonic_nanos: 88,
             clock: ClockState::Synchronised,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BLOCK_OVERHEAD_BYTES, Cursor, block_type, u16_at, u64_at};
 use crate::drops::DropCause;
+use crate::policy::{Policy, PolicyReason};
 use crate::time::Timestamp;
 
 /// Length of an event block, framing included.
@@ -64,6 +65,14 @@ pub enum EventKind {
         /// What it showed.
         to: Timestamp,
     },
+    /// From here on this policy is in force. The last one is repeated, as it was written, at the head of each segment;
+    /// a recorder start without one behind it records everything.
+    Policy {
+        /// What is recorded.
+        policy: Policy,
+        /// The cutoff that was in force before, bytes.
+        before: Option<u64>,
+    },
     /// A later version's event; kept as it is.
     Other {
         /// Its number.
@@ -83,6 +92,13 @@ impl EventKind {
             Self::LinkUp { interface } => (4, 0, [u64::from(interface), 0, 0]),
             Self::Gap { start, end, cause, packets } => (5, cause as u16, [start.0, end.0, packets]),
             Self::ClockStep { from, to } => (6, 0, [from.0, to.0, 0]),
+            Self::Policy { policy, before } => {
+                let how = u64::from(policy.reason as u8)
+                    | u64::from(policy.headers_only) << 8
+                    | u64::from(policy.skip_rules) << 16
+                    | u64::from(policy.sample) << 32;
+                (7, 0, [policy.cutoff.unwrap_or(0), how, before.unwrap_or(0)])
+            }
             Self::Other { kind, fields } => (kind, 0, fields),
         }
     }
@@ -99,8 +115,24 @@ impl EventKind {
                 None => Self::Other { kind, fields },
             },
             (6, _) => Self::ClockStep { from: Timestamp(a), to: Timestamp(b) },
+            (7, _) => match PolicyReason::from_code(b as u8) {
+                Some(reason) => Self::policy(a, b, c, reason),
+                None => Self::Other { kind, fields },
+            },
             _ => Self::Other { kind, fields },
         }
+    }
+
+    fn policy(cutoff: u64, how: u64, before: u64, reason: PolicyReason) -> Self {
+        let some = |bytes: u64| (bytes != 0).then_some(bytes);
+        let policy = Policy {
+            cutoff: some(cutoff),
+            sample: (how >> 32) as u32,
+            headers_only: how >> 8 & 1 != 0,
+            skip_rules: (how >> 16) as u16,
+            reason,
+        };
+        Self::Policy { policy, before: some(before) }
     }
 }
 
@@ -147,6 +179,18 @@ mod tests {
             EventKind::LinkUp { interface: 3 },
             EventKind::Gap { start, end, cause: DropCause::StorageError, packets: 9 },
             EventKind::ClockStep { from: end, to: start },
+            EventKind::Policy {
+                policy: Policy {
+                    cutoff: Some(1 << 40),
+                    sample: 100,
+                    headers_only: true,
+                    skip_rules: 3,
+                    reason: PolicyReason::WearBudget,
+                },
+                before: None,
+            },
+            EventKind::Policy { policy: Policy::default(), before: Some(1) },
+            EventKind::Other { kind: 7, fields: [1, 9, 3] },
             EventKind::Other { kind: 900, fields: [1, 2, 3] },
         ] {
             let event = Event { at: Timestamp(5), monotonic_nanos: 6, kind };

@@ -9,6 +9,7 @@ use super::{Cursor, block_type, u32_at, u64_at};
 use crate::drops::DropCounts;
 use crate::limits::PAGE_BYTES;
 use crate::packet::Interface;
+use crate::policy::LeftOut;
 use crate::time::{ClockState, Timestamp};
 
 const MAGIC: [u8; 8] = *b"HCSUM001";
@@ -37,6 +38,8 @@ pub struct Summary {
     pub batches: u32,
     /// Drops while it was open.
     pub drops: DropCounts,
+    /// Left out by policy while it was open.
+    pub left_out: LeftOut,
     /// Clock state of its last commit.
     pub clock: ClockState,
     /// False when no flow records could be built while it was written; `reindex` builds them.
@@ -144,6 +147,7 @@ mod tests {
                 captured_bytes: u64::MAX,
                 batches: u32::MAX,
                 drops: DropCounts([u64::MAX; 6]),
+                left_out: LeftOut::of([u64::MAX; 3]),
                 clock: ClockState::Unknown,
                 has_flows: true,
                 interfaces: core::iter::repeat_n(interface, INTERFACES_MAX).collect(),

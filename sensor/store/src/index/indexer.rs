@@ -146,6 +146,7 @@ impl Indexer {
             last: commit.times.1,
             packets: commit.packets,
             drops: commit.drops,
+            left_out: commit.left_out,
             committed: commit.wall,
             clock: commit.clock.code() as u8,
         });

@@ -14,6 +14,7 @@ use hindcap_wire::ledger::{
 };
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES_MIN};
 use hindcap_wire::packet::{Interface, LinkType, Packet};
+use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::{ClockState, Timestamp};
 
 use super::{ReadError, Reader, ReaderOptions, SegmentState};
@@ -212,6 +213,7 @@ impl Writer {
             segment_packets: self.packets,
             segment_captured_bytes: self.captured,
             drops: DropCounts([1, 0, 0, 0, 0, 0]),
+            left_out: LeftOut::NONE,
             wall: Timestamp(self.generation * 1_000_000_000 + self.packets),
             monotonic_nanos: 0,
             clock: ClockState::Synchronised,
@@ -253,6 +255,7 @@ impl Writer {
             captured_bytes: self.captured,
             batches: self.sequence,
             drops: DropCounts([self.sequence.into(), 0, 0, 0, 0, 0]),
+            left_out: LeftOut::NONE,
             clock: ClockState::Synchronised,
             has_flows: true,
             interfaces: vec![Interface { link_type: LinkType::RAW, snaplen: 0, name: "tap0".into() }],

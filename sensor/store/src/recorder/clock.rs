@@ -2,6 +2,7 @@
 
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::ledger::EventKind;
+use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 
 use crate::Reading;
@@ -29,6 +30,9 @@ pub(super) struct Clock {
     source_last: DropCounts,
     /// Of all drops, what commits have told.
     told: DropCounts,
+    /// What policy left out, and what of it commits have told.
+    pub left_out: LeftOut,
+    told_left_out: LeftOut,
     /// Failures in a row.
     failures: u32,
     /// Not before this monotonic time is storage tried again.
@@ -47,6 +51,8 @@ impl Clock {
             source: none,
             source_last: none,
             told: none,
+            left_out: LeftOut::NONE,
+            told_left_out: LeftOut::NONE,
             failures: 0,
             retry_at: 0,
         }
@@ -91,15 +97,25 @@ impl Clock {
         news
     }
 
+    /// As [`Clock::tell`], of what policy left out.
+    pub(super) fn tell_left_out(&mut self, lost: &LeftOut) -> LeftOut {
+        let all = self.left_out.plus(lost);
+        let news = all.since(&self.told_left_out);
+        self.told_left_out = all;
+        news
+    }
+
     /// Something came into an empty batch.
     pub(super) fn begin_batch(&mut self) {
         self.since = self.now.monotonic_nanos;
     }
 
     /// Whether the open batch, with something in it or not, should be closed now.
-    pub(super) fn is_due(&self, filled: bool, lost: &DropCounts) -> bool {
+    pub(super) fn is_due(&self, filled: bool, lost: &DropCounts, lost_left_out: &LeftOut) -> bool {
         let waited = self.now.monotonic_nanos.saturating_sub(self.since) >= self.flush_interval_nanos;
-        let news = self.clock_changed || self.source.plus(&self.drops).plus(lost) != self.told;
+        let news = self.clock_changed
+            || self.source.plus(&self.drops).plus(lost) != self.told
+            || self.left_out.plus(lost_left_out) != self.told_left_out;
         waited && (filled || news)
     }
 

@@ -12,6 +12,7 @@ mod interfaces;
 mod open;
 #[cfg(test)]
 pub(crate) mod tests;
+mod thin;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use hindcap_wire::limits::{CAPLEN_MAX, PAGE_BYTES};
 use hindcap_wire::packet::{Interface, Packet};
 
 use crate::index::Indexer;
+use crate::policy::Thinner;
 use crate::recovery::{new_indexer, recover};
 use crate::ring::Ring;
 use crate::volume::VolumeWrite;
@@ -67,6 +69,10 @@ pub struct Recorder {
     epoch: u32,
     data_limit: u32,
     may_wait: bool,
+    /// When a policy was asked for.
+    thinner: Option<Box<Thinner>>,
+    /// The policy step in force, as it was written.
+    step: Option<Event>,
 }
 
 impl<V: VolumeWrite + Send + 'static> Store<V> {
@@ -145,6 +151,8 @@ impl Recorder {
             epoch: store.state.epoch,
             data_limit: tail::data_limit(segment_bytes),
             may_wait: options.may_wait,
+            thinner: None,
+            step: None,
         }
     }
 
@@ -158,18 +166,28 @@ impl Recorder {
     }
 
     /// Records one packet; `packet.interface` is a number from [`Recorder::interface`]. Never fails: what cannot be kept
-    /// is counted as dropped.
+    /// is counted as dropped, what policy leaves out as left out.
     #[inline]
     pub fn push(&mut self, packet: &Packet<'_>) {
+        if self.thinner.is_none() {
+            self.record(packet);
+        } else {
+            self.push_by_policy(packet);
+        }
+    }
+
+    /// Records a packet as it is; whether it is now in a batch.
+    #[inline]
+    fn record(&mut self, packet: &Packet<'_>) -> bool {
         let block_bytes = epb_bytes(packet.bytes.len());
         let ready = self.used + block_bytes <= self.limit && self.interfaces.is_current(packet.interface);
         if !ready {
             if let Err(cause) = self.make_room(packet, block_bytes) {
                 self.clock.drops.add(cause, 1);
-                return;
+                return false;
             }
         }
-        let (Some(batch), Some(open)) = (&mut self.batch, &self.open) else { return };
+        let (Some(batch), Some(open)) = (&mut self.batch, &self.open) else { return false };
         let local = self.interfaces.current();
         let inside = Packet { interface: local, ..*packet };
         let page = self.used / PAGE_BYTES as usize;
@@ -186,6 +204,7 @@ impl Recorder {
         commit.packets += 1;
         commit.times.0 = commit.times.0.min(packet.timestamp);
         commit.times.1 = commit.times.1.max(packet.timestamp);
+        true
     }
 
     /// Makes the open batch one that takes the packet: its interface announced, and room enough.
@@ -253,7 +272,9 @@ impl Recorder {
             self.event(step);
         }
         self.look_after_storage();
-        if self.clock.is_due(self.used > self.open_head(), &self.health.lost_drops())
+        self.look_after_policy();
+        let (lost, lost_left_out) = (self.health.lost_drops(), self.health.lost_left_out());
+        if self.clock.is_due(self.used > self.open_head(), &lost, &lost_left_out)
             && self.ensure_batch().is_ok()
         {
             self.put_events();
@@ -276,6 +297,7 @@ impl Recorder {
     pub fn close(mut self, now: Reading) -> Result<(), StoreError> {
         let drops = self.clock.source_drops();
         let _ = self.clock.advance(now, drops);
+        self.look_after_policy();
         self.event(EventKind::RecorderStop);
         // The last batch may wait for a buffer; a medium that fails does not hold up the end.
         self.may_wait = true;

@@ -102,6 +102,7 @@ impl Recorder {
         let open = Open::begin(number, generation);
         self.open = Some(open);
         self.interfaces.begin_segment();
+        self.repeat_step();
         if self.indexer.is_none() {
             self.indexer = self.free_indexer();
         }
@@ -159,6 +160,7 @@ impl Recorder {
         commit.segment_packets = open.packets;
         commit.segment_captured_bytes = open.captured_bytes;
         commit.drops = self.clock.tell(&lost);
+        commit.left_out = self.clock.tell_left_out(&self.health.lost_left_out());
         (commit.wall, commit.monotonic_nanos, commit.clock) = (now.wall, now.monotonic_nanos, now.clock);
         commit.interfaces = self.interfaces.count();
         self.health.packets_recorded.fetch_add(commit.packets.into(), Relaxed);
@@ -168,12 +170,12 @@ impl Recorder {
         open.sequence += 1;
         self.open = Some(open);
         (self.used, self.limit) = (0, 0);
-        let (packets, drops) = (batch.commit.packets, batch.commit.drops);
+        let (packets, drops, left_out) = (batch.commit.packets, batch.commit.drops, batch.commit.left_out);
         if !self.link.send(Job::Batch(batch)) {
             // The writer is gone, which it never should be: say what that costs.
             let mut lost = drops;
             lost.add(DropCause::StorageError, packets.into());
-            self.health.lose(packets.into(), &lost);
+            self.health.lose(packets.into(), &lost, &left_out);
         }
     }
 

@@ -4,6 +4,7 @@ use hindcap_wire::drops::DropCounts;
 use hindcap_wire::index::PageEntry;
 use hindcap_wire::ledger::{COMMIT_BYTES, Commit, put_skip};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
+use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::{ClockState, Timestamp};
 
 use crate::volume::aligned::{ALIGN, AlignedBuf};
@@ -79,6 +80,7 @@ impl Batch {
                 segment_packets: 0,
                 segment_captured_bytes: 0,
                 drops: nothing,
+                left_out: LeftOut::NONE,
                 wall: Timestamp::MIN,
                 monotonic_nanos: 0,
                 clock: ClockState::Unknown,

@@ -74,6 +74,8 @@ struct Unflushed {
     savefile_bytes: u64,
     /// By cause, what the commits told.
     drops: hindcap_wire::drops::DropCounts,
+    /// By policy, what the commits told.
+    left_out: hindcap_wire::policy::LeftOut,
 }
 
 /// See the module.
@@ -246,7 +248,7 @@ impl<V: VolumeWrite> Writer<V> {
     fn lose(&mut self, lost: &Unflushed) {
         let mut drops = lost.drops;
         drops.add(DropCause::StorageError, lost.packets);
-        self.health.lose(lost.packets, &drops);
+        self.health.lose(lost.packets, &drops, &lost.left_out);
     }
 
     fn seal(&mut self, seal: &mut Seal) {
@@ -355,7 +357,8 @@ impl Unflushed {
     fn of(batch: &Batch) -> Self {
         let packets = batch.commit.packets.into();
         let Batch { captured_bytes, savefile_bytes, .. } = *batch;
-        Self { batches: 1, packets, captured_bytes, savefile_bytes, drops: batch.commit.drops }
+        let (drops, left_out) = (batch.commit.drops, batch.commit.left_out);
+        Self { batches: 1, packets, captured_bytes, savefile_bytes, drops, left_out }
     }
 
     fn add(&mut self, other: &Self) {
@@ -364,6 +367,7 @@ impl Unflushed {
         self.captured_bytes += other.captured_bytes;
         self.savefile_bytes += other.savefile_bytes;
         self.drops = self.drops.plus(&other.drops);
+        self.left_out = self.left_out.plus(&other.left_out);
     }
 }
 

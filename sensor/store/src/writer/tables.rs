@@ -10,6 +10,7 @@ use hindcap_wire::ledger::{
 };
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::Interface;
+use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::{ClockState, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -36,6 +37,7 @@ pub(crate) struct SegmentTables {
     pub damaged: Vec<Range<u32>>,
     pub captured_bytes: u64,
     pub drops: DropCounts,
+    pub left_out: LeftOut,
     pub clock: ClockState,
     pub interfaces: Vec<Interface>,
     pages: Vec<PageEntry>,
@@ -59,6 +61,7 @@ impl SegmentTables {
             damaged: Vec::new(),
             captured_bytes: 0,
             drops: DropCounts::default(),
+            left_out: LeftOut::NONE,
             clock: ClockState::Unknown,
             interfaces: Vec::with_capacity(INTERFACES_MAX),
             pages: Vec::with_capacity(pages),
@@ -174,6 +177,7 @@ impl SegmentTables {
         (self.times, self.packets) = (commit.segment_times, commit.segment_packets);
         self.captured_bytes = commit.segment_captured_bytes;
         self.drops = self.drops.plus(&commit.drops);
+        self.left_out = self.left_out.plus(&commit.left_out);
         self.clock = commit.clock;
         self.batch_table.push(BatchEntry {
             last_page: (self.pages.len() - 1) as u16,
@@ -181,6 +185,7 @@ impl SegmentTables {
             last: commit.times.1,
             packets: commit.packets,
             drops: commit.drops,
+            left_out: commit.left_out,
             committed: commit.wall,
             clock: commit.clock.code() as u8,
         });

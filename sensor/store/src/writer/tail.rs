@@ -88,6 +88,7 @@ pub(crate) fn seal(
             captured_bytes: tables.captured_bytes,
             batches: tables.batches,
             drops: tables.drops,
+            left_out: tables.left_out,
             clock: tables.clock,
             has_flows,
             interfaces: tables.interfaces.clone(),
