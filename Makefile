@@ -5,8 +5,7 @@
 .PHONY: help setup build cross test demo bench fuzz-smoke check-no-std clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / && ($$1 == "help" || !system("test -e scripts/" $$1)) \
-	    { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install system packages and Rust where missing (apt; root or sudo); does nothing when all is there
 	@scripts/setup
@@ -20,26 +19,17 @@ cross: setup ## build hindcapd for ARM boxes (aarch64, armv7) and hold its size 
 test: setup ## run every check and test: formatting, lints, shell scripts, unit and cross-process tests
 	@scripts/test
 
-clean: ## remove what the build made
-	@scripts/clean
-
-# Commands below exist as soon as their script does.
-ifneq ($(wildcard scripts/demo),)
 demo: setup ## record real traffic on a mirror port and fetch one session of it over MQTT
 	@scripts/demo
-endif
 
-ifneq ($(wildcard scripts/check-no-std),)
 check-no-std: setup ## prove that wire links without the standard library
 	@scripts/check-no-std
-endif
 
-ifneq ($(wildcard scripts/bench),)
 bench: setup ## measure Hindcap beside the recorders that are installed, in the same run
 	@scripts/bench
-endif
 
-ifneq ($(wildcard scripts/fuzz-smoke),)
 fuzz-smoke: setup ## fuzz every parser for half a minute
 	@scripts/fuzz-smoke
-endif
+
+clean: ## remove what the build made
+	@scripts/clean
