@@ -73,6 +73,12 @@ pub const ACK_BITMAP_BYTES_MAX: usize = 64;
 pub const SENSOR_ID_BYTES_MAX: usize = 64;
 /// Free text in a request (reason, case), bytes each.
 pub const REQUEST_TEXT_BYTES_MAX: usize = 1024;
+/// Why a hold was made, bytes; the store's state has 2 KiB for all holds.
+pub const HOLD_WHY_BYTES_MAX: usize = 96;
+/// Who asked for a hold, bytes.
+pub const HOLD_WHO_BYTES_MAX: usize = 32;
+/// Longest hold, seconds: ten years, beyond what a medium lives.
+pub const HOLD_SECS_MAX: u64 = 3650 * 86_400;
 /// Sessions that one search gives.
 pub const SEARCH_SESSIONS_MAX: u32 = 2_000;
 /// Sessions in one reply, so that a page stays below [`MESSAGE_BYTES_MAX`] in JSON (about 330 bytes a row).

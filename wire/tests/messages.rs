@@ -60,14 +60,23 @@ fn request(operation: Operation) -> Request {
     }
 }
 
-fn operations() -> [(&'static str, Operation); 5] {
+fn operations() -> [(&'static str, Operation); 8] {
     let limits = Limits { max_bytes: Some(1 << 30), max_packets: None, snaplen: Some(96) };
+    let hold = Hold {
+        query: query(),
+        for_secs: Some(90 * 86_400),
+        partial: Some(HoldPart::Oldest),
+        who: Some("analyst".into()),
+    };
     [
         ("extract", Operation::Extract(Extract { query: query(), limits, format: Format::Pcapng })),
         ("search", Operation::Search(Search { query: Query::default(), limit: 10 })),
         ("estimate", Operation::Estimate(EstimateOf { query: Query::default() })),
         ("status", Operation::Status),
         ("cancel", Operation::Cancel(Cancel { request: ID })),
+        ("hold", Operation::Hold(hold)),
+        ("release", Operation::Release(Release { hold: HoldId::of_request(ID) })),
+        ("holds", Operation::Holds),
     ]
 }
 
@@ -124,6 +133,12 @@ fn status() -> Status {
         jobs: JobStatus { queued: 1, running: 1, delivering: 0, ended: 4, rejected: 2 },
         config_hash: "c0ffee".into(),
         alarms: vec![alarm()],
+        held: Some(HeldStatus {
+            share: SHARE,
+            next_expiry: Some(AT),
+            max_age_secs: Some(90 * 86_400),
+            min_age_secs: None,
+        }),
         ..Status::new(sensor())
     }
 }
@@ -161,12 +176,33 @@ fn bodies() -> Vec<(&'static str, ReplyBody)> {
         ("accepted", ReplyBody::Accepted(Accepted { queued_before: 2 })),
         ("rejected", ReplyBody::Rejected(rejected)),
         ("progress", ReplyBody::Progress(progress)),
-        ("manifest", ReplyBody::Manifest(manifest)),
+        ("manifest", ReplyBody::Manifest(Box::new(manifest))),
         ("sessions", ReplyBody::Sessions(SessionsPage { page: 0, pages: 1, sessions })),
         ("estimate", ReplyBody::Estimate(Estimate { packets_max: 12, ..Estimate::default() })),
-        ("status", ReplyBody::Status(status())),
+        ("status", ReplyBody::Status(Box::new(status()))),
         ("done", ReplyBody::Done(Done { outcome: Outcome::Gone, detail: "pruned".into() })),
+        ("held", ReplyBody::Held(Held { hold: hold(), gone: 1, share: SHARE })),
+        ("released", ReplyBody::Released(Released { hold: hold().id, segments: 3, share: SHARE })),
+        ("holds", ReplyBody::Holds(HoldList { holds: vec![hold()], share: SHARE })),
     ]
+}
+
+const SHARE: HeldShare = HeldShare { holds: 1, segments: 31, bytes: 31 << 26, segments_max: 36 };
+
+fn hold() -> HoldInfo {
+    HoldInfo {
+        id: HoldId::of_request(ID),
+        who: "analyst".into(),
+        why: "case 17".into(),
+        created: AT,
+        expires: Some(AT.plus_nanos(86_400_000_000_000)),
+        lasts_secs: 86_400,
+        window: TimeRange::new(AT, Timestamp::MAX),
+        segments: 31,
+        bytes: 31 << 26,
+        follows: true,
+        left_out: 2,
+    }
 }
 
 fn reply(body: ReplyBody) -> Reply {
@@ -270,14 +306,14 @@ fn what_cannot_be_read_is_told_apart() {
         assert_eq!(error, RequestError { id: None, error: MessageError::UnknownVersion(2) });
         let unknown = match encoding {
             Encoding::Json => {
-                String::from_utf8(bytes.clone()).unwrap().replace(r#":"status""#, r#":{"hold":{}}"#).into()
+                String::from_utf8(bytes.clone()).unwrap().replace(r#":"status""#, r#":{"juggle":{}}"#).into()
             }
-            Encoding::Postcard => [&bytes[..bytes.len() - 1], &[9, 1, 2]].concat(),
+            Encoding::Postcard => [&bytes[..bytes.len() - 1], &[99, 1, 2]].concat(),
         };
         let error = decode_request(&unknown, encoding).unwrap_err();
         assert_eq!(error.id, Some(ID));
         assert!(
-            matches!(&error.error, MessageError::UnknownOperation(name) if name == "hold" || name == "9"),
+            matches!(&error.error, MessageError::UnknownOperation(name) if name == "juggle" || name == "99"),
             "{error:?}"
         );
         let trailing = [bytes.as_slice(), b"x"].concat();

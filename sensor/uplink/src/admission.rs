@@ -1,8 +1,11 @@
 //! Whether a request is taken, cheapest checks first, fail closed. Pure: nothing is written here.
 
-use hindcap_wire::limits::{REQUEST_LIFE_SECS_MAX, REQUEST_TEXT_BYTES_MAX, SEARCH_SESSIONS_MAX};
+use hindcap_wire::limits::{
+    HOLD_SECS_MAX, HOLD_WHO_BYTES_MAX, HOLD_WHY_BYTES_MAX, REQUEST_LIFE_SECS_MAX, REQUEST_TEXT_BYTES_MAX,
+    SEARCH_SESSIONS_MAX,
+};
 use hindcap_wire::message::{
-    Encoding, MessageError, Operation, Reason, Rejected, Request, SensorId, Ulid, decode_envelope,
+    Encoding, Hold, MessageError, Operation, Reason, Rejected, Request, SensorId, Ulid, decode_envelope,
     decode_request,
 };
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
@@ -81,11 +84,11 @@ impl Gate<'_> {
                 format!("reason and case have {REQUEST_TEXT_BYTES_MAX} bytes at most"),
             );
         }
-        self.check_operation(&request.operation).or_else(|detail| refuse(Reason::InvalidQuery, detail))
+        self.check_operation(request).or_else(|detail| refuse(Reason::InvalidQuery, detail))
     }
 
-    fn check_operation(&self, operation: &Operation) -> Result<(), String> {
-        let query = match operation {
+    fn check_operation(&self, request: &Request) -> Result<(), String> {
+        let query = match &request.operation {
             Operation::Extract(extract) => &extract.query,
             Operation::Search(search) if !(1..=SEARCH_SESSIONS_MAX).contains(&search.limit) => {
                 return Err(format!(
@@ -95,9 +98,31 @@ impl Gate<'_> {
             }
             Operation::Search(search) => &search.query,
             Operation::Estimate(estimate) => &estimate.query,
-            Operation::Status | Operation::Cancel(_) => return Ok(()),
+            Operation::Hold(hold) => {
+                check_hold(hold, request.reason.as_deref())?;
+                &hold.query
+            }
+            Operation::Status | Operation::Cancel(_) | Operation::Release(_) | Operation::Holds => {
+                return Ok(());
+            }
         };
         query.validate().map_err(|error| error.to_string())?;
         self.handler.check(query)
+    }
+}
+
+/// What is kept with a hold has little room.
+fn check_hold(hold: &Hold, why: Option<&str>) -> Result<(), String> {
+    let (why, who) = (why.map_or(0, str::len), hold.who.as_ref().map_or(0, String::len));
+    if why > HOLD_WHY_BYTES_MAX || who > HOLD_WHO_BYTES_MAX {
+        return Err(format!(
+            "the reason of a hold has {HOLD_WHY_BYTES_MAX} bytes at most, and who asks for it {HOLD_WHO_BYTES_MAX}"
+        ));
+    }
+    match hold.for_secs {
+        Some(secs) if !(1..=HOLD_SECS_MAX).contains(&secs) => {
+            Err(format!("a hold lasts from 1 s to {} days", HOLD_SECS_MAX / 86_400))
+        }
+        _ => Ok(()),
     }
 }

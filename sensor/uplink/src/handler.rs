@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hindcap_wire::message::answer::{Answer, Estimate, Sessions};
-use hindcap_wire::message::{EventBody, Extract, Progress, Request, Search, Status};
+use hindcap_wire::message::{
+    EventBody, Extract, Held, Hold, HoldList, Progress, Release, Released, Request, Search, Status,
+};
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
@@ -53,6 +55,37 @@ pub trait Handler: Send + Sync + 'static {
     /// # Errors
     /// Why there is no result.
     fn estimate(&self, request: &Request, query: &Query, job: &mut Job) -> Result<Estimate, JobError>;
+
+    /// Keeps segments. The same request again gives the hold that it made before.
+    ///
+    /// # Errors
+    /// Why nothing is held.
+    fn hold(&self, request: &Request, hold: &Hold, job: &mut Job) -> Result<Held, JobError> {
+        let _ = (request, hold, job);
+        Err(no_holds())
+    }
+
+    /// Ends a hold.
+    ///
+    /// # Errors
+    /// There is no such hold, or it cannot be ended durably.
+    fn release(&self, request: &Request, release: &Release, job: &mut Job) -> Result<Released, JobError> {
+        let _ = (request, release, job);
+        Err(no_holds())
+    }
+
+    /// Lists the holds.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn holds(&self, request: &Request, job: &mut Job) -> Result<HoldList, JobError> {
+        let _ = (request, job);
+        Err(no_holds())
+    }
+}
+
+fn no_holds() -> JobError {
+    JobError::Invalid("this sensor records nothing at the moment, so nothing can be held or released".into())
 }
 
 /// What an extraction gave; its bytes are in the spool.

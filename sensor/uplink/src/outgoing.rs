@@ -96,7 +96,13 @@ fn shorten(body: &mut ReplyBody) {
         }
         ReplyBody::Rejected(rejected) => rejected.detail = rejected.detail.chars().take(1024).collect(),
         ReplyBody::Done(done) => done.detail = done.detail.chars().take(1024).collect(),
-        ReplyBody::Accepted(_) | ReplyBody::Progress(_) | ReplyBody::Status(_) => {}
+        // Bounded by what they are.
+        ReplyBody::Accepted(_)
+        | ReplyBody::Progress(_)
+        | ReplyBody::Status(_)
+        | ReplyBody::Held(_)
+        | ReplyBody::Released(_)
+        | ReplyBody::Holds(_) => {}
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use hindcap_wire::message::answer::{Estimate, Sessions};
-use hindcap_wire::message::{Operation, Progress, Request, Ulid};
+use hindcap_wire::message::{Operation, Progress, ReplyBody, Request, Ulid};
 
 use crate::handler::{Extracted, Handler, Job, JobError};
 use crate::spool::{Spool, Spooled};
@@ -19,6 +19,8 @@ pub(crate) enum Product {
     Extracted(Box<Extracted>, Spooled),
     Sessions(Sessions),
     Estimate(Estimate),
+    /// The whole result is this reply.
+    Reply(ReplyBody),
 }
 
 /// What the worker tells.
@@ -82,6 +84,15 @@ fn run(
         Operation::Search(search) => handler.search(&request, search, &mut job).map(Product::Sessions),
         Operation::Estimate(estimate) => {
             handler.estimate(&request, &estimate.query, &mut job).map(Product::Estimate)
+        }
+        Operation::Hold(hold) => {
+            handler.hold(&request, hold, &mut job).map(|held| Product::Reply(ReplyBody::Held(held)))
+        }
+        Operation::Release(release) => handler
+            .release(&request, release, &mut job)
+            .map(|released| Product::Reply(ReplyBody::Released(released))),
+        Operation::Holds => {
+            handler.holds(&request, &mut job).map(|list| Product::Reply(ReplyBody::Holds(list)))
         }
         Operation::Status | Operation::Cancel(_) => Err(JobError::Failed("not a job".into())),
     }

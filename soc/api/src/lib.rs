@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use hindcap_wire::message::answer::{Estimate, Sessions};
 use hindcap_wire::message::{
-    Accepted, Extract, Manifest, Outcome, Progress, Reason, Search, SensorId, State, Status,
+    Accepted, Extract, Manifest, Operation, Outcome, Progress, Reason, ReplyBody, Search, SensorId, State,
+    Status,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
@@ -214,6 +215,17 @@ pub trait Api {
         query: &Query,
         watch: &mut dyn FnMut(Event),
     ) -> Result<Estimate, ApiError>;
+
+    /// Has the sensor do `operation`, whose whole result is one reply: [`Operation::Hold`] and its like.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn order(
+        &mut self,
+        ask: &Ask,
+        operation: &Operation,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<ReplyBody, ApiError>;
 
     /// What sensors say of themselves; of all of them when none is named. Waits at most `timeout`.
     ///

@@ -173,6 +173,26 @@ impl Api for MqttApi {
         })
     }
 
+    fn order(
+        &mut self,
+        ask: &Ask,
+        operation: &Operation,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<ReplyBody, ApiError> {
+        self.run(ask, operation.clone(), |exchange| {
+            loop {
+                let Step::Reply(body) = exchange.step(watch)? else { continue };
+                match common(*body, watch)? {
+                    Some(ReplyBody::Done(Done { outcome, detail })) => {
+                        return Err(ApiError::Ended(outcome, detail));
+                    }
+                    Some(body) => return Ok(body),
+                    None => {}
+                }
+            }
+        })
+    }
+
     fn sensors(&mut self, sensor: Option<&SensorId>, timeout: Duration) -> Result<Vec<SensorView>, ApiError> {
         let level = sensor.map_or("+", SensorId::as_str);
         let filters = ["state", "status"].map(|kind| format!("{PREFIX}/{level}/up/{kind}"));
@@ -280,7 +300,7 @@ impl<'a, 'b> Fetch<'a, 'b> {
         loop {
             match self.exchange.step(watch)? {
                 Step::Reply(body) => match common(*body, watch)? {
-                    Some(ReplyBody::Manifest(manifest)) => self.manifest(manifest, watch)?,
+                    Some(ReplyBody::Manifest(manifest)) => self.manifest(*manifest, watch)?,
                     Some(ReplyBody::Done(done)) => return self.ended(done),
                     _ => {}
                 },

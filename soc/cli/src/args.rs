@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use hindcap_args::{Nanos, QueryArgs, parse_duration, parse_size};
 use hindcap_soc_api::Broker;
-use hindcap_wire::message::{Format, SensorId};
+use hindcap_wire::message::{Format, HoldId, SensorId};
 
 use crate::exit;
 
@@ -27,6 +27,12 @@ pub(crate) enum Command {
     Estimate(Estimate),
     /// Show how sensors do; of all sensors when none is named
     Status(Status),
+    /// Keep the segments that may hold packets of a query, although their turn has come
+    Hold(Hold),
+    /// End a hold
+    Release(Release),
+    /// List the holds
+    Holds(Holds),
 }
 
 impl Command {
@@ -34,7 +40,10 @@ impl Command {
         match self {
             Self::Fetch(Fetch { target, .. })
             | Self::Search(Search { target, .. })
-            | Self::Estimate(Estimate { target, .. }) => &target.broker,
+            | Self::Estimate(Estimate { target, .. })
+            | Self::Hold(Hold { target, .. })
+            | Self::Release(Release { target, .. })
+            | Self::Holds(Holds { target, .. }) => &target.broker,
             Self::Status(status) => &status.broker,
         }
     }
@@ -147,6 +156,53 @@ pub(crate) struct Estimate {
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = exit::HELP)]
+pub(crate) struct Hold {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// How long, such as 90d [default: the sensor's, 30d]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Hold")]
+    pub(crate) lasts: Option<Nanos>,
+    /// When there is not room for everything, hold this part instead of nothing
+    #[arg(long, value_enum, value_name = "PART", help_heading = "Hold")]
+    pub(crate) partial: Option<PartArg>,
+    /// Who asks, kept with the hold
+    #[arg(long, value_name = "TEXT", help_heading = "Hold")]
+    pub(crate) who: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PartArg {
+    Newest,
+    Oldest,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Release {
+    /// The hold's name, as `hold` and `holds` print it
+    #[arg(value_name = "ID")]
+    pub(crate) hold: HoldId,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Holds {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
 pub(crate) struct Status {
     /// The broker: mqtt://[user[:password]@]host[:port]
     #[arg(long, value_name = "URL", env = "HINDCAP_BROKER", hide_env_values = true)]
@@ -175,7 +231,7 @@ mod tests {
 
     #[test]
     fn help_documents_the_exit_codes() {
-        for name in ["fetch", "search", "estimate", "status"] {
+        for name in ["fetch", "search", "estimate", "status", "hold", "release", "holds"] {
             let mut command = Args::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(exit::HELP), "{help}");

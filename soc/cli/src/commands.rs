@@ -8,8 +8,10 @@ use std::sync::atomic::AtomicBool;
 
 use hindcap_soc_api::{Api, Ask, Fetched, SensorView};
 use hindcap_wire::message::answer::{Bytes, Sessions, WhyEmpty};
-use hindcap_wire::message::{self, Extract, Limits, Manifest, Outcome, State, Status};
-use hindcap_wire::time::Timestamp;
+use hindcap_wire::message::{
+    self, Extract, HoldPart, Limits, Manifest, Operation, Outcome, Release, ReplyBody, State, Status,
+};
+use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 use serde::Serialize;
 
 use crate::args;
@@ -168,6 +170,68 @@ pub(crate) fn estimate(
         (0, _) => Code::NothingMatched,
         _ => Code::Done,
     })
+}
+
+/// Has the sensor do `operation` and prints the one reply that is its result.
+fn order(
+    api: &mut dyn Api,
+    ask: &Ask,
+    operation: &Operation,
+    output: &args::Output,
+) -> Result<ReplyBody, Failure> {
+    let mut watcher = Watcher::new(output.quiet);
+    let result = api.order(ask, operation, &mut |event| watcher.see(&event));
+    watcher.end();
+    let body = result?;
+    match &body {
+        ReplyBody::Held(held) if output.json => print_json(held)?,
+        ReplyBody::Held(held) if output.quiet => print(&format!("{}\n", held.hold.id))?,
+        ReplyBody::Held(held) => print(&held.to_string())?,
+        ReplyBody::Released(released) if output.json => print_json(released)?,
+        ReplyBody::Released(released) => print(&released.to_string())?,
+        ReplyBody::Holds(list) if output.json => print_json(list)?,
+        ReplyBody::Holds(list) => print(&list.to_string())?,
+        _ => return Err(Failure::new("the sensor gave another answer than was asked for")),
+    }
+    Ok(body)
+}
+
+pub(crate) fn hold(
+    api: &mut dyn Api,
+    args: &args::Hold,
+    interrupted: Arc<AtomicBool>,
+    now: Timestamp,
+) -> Result<Code, Failure> {
+    let hold = message::Hold {
+        query: args.query.query(now).map_err(Failure::new)?,
+        for_secs: args.lasts.map(|lasts| lasts.0 / NANOS_PER_SEC),
+        partial: args.partial.map(|part| match part {
+            args::PartArg::Newest => HoldPart::Newest,
+            args::PartArg::Oldest => HoldPart::Oldest,
+        }),
+        who: args.who.clone(),
+    };
+    match order(api, &ask(&args.target, interrupted), &Operation::Hold(hold), &args.output)? {
+        ReplyBody::Held(held) if held.gone > 0 || held.hold.left_out > 0 => Ok(Code::Partial),
+        _ => Ok(Code::Done),
+    }
+}
+
+pub(crate) fn release(
+    api: &mut dyn Api,
+    args: &args::Release,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Code, Failure> {
+    let release = Operation::Release(Release { hold: args.hold });
+    order(api, &ask(&args.target, interrupted), &release, &args.output).map(|_| Code::Done)
+}
+
+pub(crate) fn holds(
+    api: &mut dyn Api,
+    args: &args::Holds,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Code, Failure> {
+    order(api, &ask(&args.target, interrupted), &Operation::Holds, &args.output).map(|_| Code::Done)
 }
 
 /// A sensor in JSON.

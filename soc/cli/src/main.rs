@@ -47,6 +47,9 @@ fn main() -> ExitCode {
         Command::Search(search) => commands::search(&mut api, search, interrupted, now()),
         Command::Estimate(estimate) => commands::estimate(&mut api, estimate, interrupted, now()),
         Command::Status(status) => commands::status(&mut api, status, now()),
+        Command::Hold(hold) => commands::hold(&mut api, hold, interrupted, now()),
+        Command::Release(release) => commands::release(&mut api, release, interrupted),
+        Command::Holds(holds) => commands::holds(&mut api, holds, interrupted),
     };
     let exit = result.unwrap_or_else(|failure| {
         eprintln!("hindcap: {}", failure.message);

@@ -11,6 +11,7 @@ pub mod alarm;
 pub mod answer;
 pub mod blob;
 pub mod codec;
+pub mod hold;
 pub mod reply;
 pub mod request;
 pub mod status;
@@ -21,6 +22,7 @@ pub use ack::{Ack, ChunkSet};
 pub use alarm::{Alarm, Event, EventBody, Severity};
 pub use blob::{Blob, Inner, Sha256};
 pub use codec::{Encoding, MessageError, RequestError, decode, decode_envelope, decode_request, encode};
+pub use hold::{Held, HeldShare, Hold, HoldId, HoldInfo, HoldList, HoldPart, Release, Released};
 pub use reply::{
     Accepted, Chunk, Done, Manifest, Outcome, Progress, Reason, Rejected, Reply, ReplyBody, SessionsPage,
 };
@@ -28,7 +30,7 @@ pub use request::{
     Cancel, Envelope, EstimateOf, Extract, Format, Limits, Operation, Request, Search, Signature,
 };
 pub use status::{
-    CaptureStatus, ClockStatus, JobStatus, MachineStatus, MqttSession, State, Status, StoreStatus,
+    CaptureStatus, ClockStatus, HeldStatus, JobStatus, MachineStatus, MqttSession, State, Status, StoreStatus,
 };
 pub use topic::{Channel, SensorId};
 pub use ulid::Ulid;

@@ -1,6 +1,7 @@
 //! What the sensor answers. An accepted request is followed by any number of `progress`, then by its result, and always
 //! ends with exactly one outcome in `done`, which may be sent more than once.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Estimate, Sessions};
 use super::blob::{Blob, Sha256};
+use super::hold::{Held, HoldList, Released};
 use super::request::Format;
 use super::status::Status;
 use super::topic::SensorId;
@@ -41,15 +43,21 @@ pub enum ReplyBody {
     /// The job is running.
     Progress(Progress),
     /// An extraction is ready; its chunks follow.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// A page of sessions.
     Sessions(SessionsPage),
     /// An estimate.
     Estimate(Estimate),
     /// The status asked for.
-    Status(Status),
+    Status(Box<Status>),
     /// The request has ended.
     Done(Done),
+    /// A hold was made.
+    Held(Held),
+    /// A hold has ended.
+    Released(Released),
+    /// The holds.
+    Holds(HoldList),
 }
 
 /// The request is on the sensor's disk and will end.

@@ -9,6 +9,7 @@ use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 use super::blob::{Blob, Inner};
+use super::hold::{Hold, Release};
 use super::topic::SensorId;
 use super::ulid::Ulid;
 use crate::query::Query;
@@ -78,11 +79,18 @@ pub enum Operation {
     Status,
     /// End a request that was accepted.
     Cancel(Cancel),
+    /// Keep segments although their turn has come.
+    Hold(Hold),
+    /// End a hold.
+    Release(Release),
+    /// List the holds.
+    Holds,
 }
 
 impl Operation {
     /// The names in JSON, in the order of the wire.
-    pub const NAMES: [&'static str; 5] = ["extract", "search", "estimate", "status", "cancel"];
+    pub const NAMES: [&'static str; 8] =
+        ["extract", "search", "estimate", "status", "cancel", "hold", "release", "holds"];
 }
 
 /// Packets, as a savefile in chunks.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::alarm::Alarm;
+use super::hold::HeldShare;
 use super::topic::SensorId;
 use super::ulid::Ulid;
 use crate::drops::DropCounts;
@@ -80,6 +81,8 @@ pub struct Status {
     pub config_hash: String,
     /// What a person should look at, critical ones first, at most [`ALARMS_SHOWN_MAX`](super::alarm::ALARMS_SHOWN_MAX).
     pub alarms: Vec<Alarm>,
+    /// What is held, and how old packets may and must become.
+    pub held: Option<HeldStatus>,
 }
 
 /// What is captured.
@@ -120,6 +123,19 @@ pub struct StoreStatus {
     pub bytes_captured: Option<u64>,
     /// Bytes written to the medium since the store was made.
     pub bytes_written: Option<u64>,
+}
+
+/// What is held, and how old packets may and must become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// What holds take of the store.
+    pub share: HeldShare,
+    /// When the next hold ends.
+    pub next_expiry: Option<Timestamp>,
+    /// Age from which on packets are not given out any more and are removed; absent when there is no limit.
+    pub max_age_secs: Option<u64>,
+    /// Age that packets are to reach before they are overwritten; absent when nobody asks for one.
+    pub min_age_secs: Option<u64>,
 }
 
 /// The clock.
@@ -180,6 +196,7 @@ impl Status {
             jobs: JobStatus::default(),
             config_hash: String::new(),
             alarms: Vec::new(),
+            held: None,
         }
     }
 }

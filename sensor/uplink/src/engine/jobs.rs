@@ -135,7 +135,7 @@ impl Engine {
         match product {
             Product::Extracted(extracted, spooled) => {
                 let parcel = Parcel::new(&self.active[at].request, *extracted, spooled, instant);
-                let manifest = ReplyBody::Manifest(parcel.manifest.clone());
+                let manifest = ReplyBody::Manifest(Box::new(parcel.manifest.clone()));
                 self.reply(self.active[at].request.id, manifest, &self.active[at].address, out, now);
                 if parcel.delivery.is_complete() {
                     let done = parcel.done();
@@ -152,6 +152,7 @@ impl Engine {
                 let gone = matches!(estimate.why_empty, Some(WhyEmpty::Pruned { .. }));
                 self.small_result(at, vec![ReplyBody::Estimate(estimate)], gone, out, now);
             }
+            Product::Reply(body) => self.small_result(at, vec![body], false, out, now),
         }
     }
 
@@ -205,7 +206,7 @@ impl Engine {
         }
         self.reply(id, body.clone(), &active.address, out, now);
         if let Stage::Delivering(parcel) = &active.stage {
-            self.remember(id, vec![ReplyBody::Manifest(parcel.manifest.clone())]);
+            self.remember(id, vec![ReplyBody::Manifest(Box::new(parcel.manifest.clone()))]);
         }
         self.remember(id, vec![body]);
     }

@@ -196,7 +196,7 @@ impl Engine {
         address.expires = request.expires;
         match (&request.operation, self.journal.known(request.id, &inner)) {
             (Operation::Status, _) => {
-                let status = ReplyBody::Status(self.status(now));
+                let status = ReplyBody::Status(Box::new(self.status(now)));
                 self.reply(request.id, status, &address, out, now);
                 self.reply(request.id, done(Outcome::Done, ""), &address, out, now);
             }
@@ -262,7 +262,7 @@ impl Engine {
         self.tell_accepted(at, out, now);
         if let Stage::Delivering(parcel) = &mut self.active[at].stage {
             parcel.delivery.restart(instant);
-            let manifest = ReplyBody::Manifest(parcel.manifest.clone());
+            let manifest = ReplyBody::Manifest(Box::new(parcel.manifest.clone()));
             self.reply(id, manifest, &self.active[at].address, out, now);
         }
     }
