@@ -2,7 +2,7 @@
 # On a fresh Debian or Ubuntu machine `make demo` and `make test` install what they need through `make setup`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross test demo bench fuzz-smoke check-no-std clean
+.PHONY: help setup build cross test-image qemu image-test test demo bench fuzz-smoke check-no-std clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,16 @@ build: setup ## build hindcapd and hindcap, optimised, into target/release
 
 cross: setup ## build hindcapd for ARM boxes (aarch64, armv7) and hold its size against the budget
 	@scripts/cross
+
+test-image: setup ## build the test image, an emulated tap box (aarch64), from Debian's packages
+	@scripts/cross aarch64
+	@qemu/build aarch64
+
+qemu: test-image ## boot the test image in this terminal and replay traffic into its tap port; Ctrl-C ends it
+	@qemu/run
+
+image-test: setup ## boot the test image, replay frames, cut its power; other programs judge card and tap port
+	@qemu/test
 
 test: setup ## run every check and test: formatting, lints, shell scripts, unit and cross-process tests
 	@scripts/test

@@ -1,0 +1,160 @@
+"""Boots the test image and holds it to its promises: test.py DIRECTORY SAVEFILE HINDCAPD.
+
+A sealed box with a blank card: it must format it, record what is replayed into the tap port, survive a power cut, and
+send nothing. The card is read on this machine afterwards by tcpdump, fsck.fat and hindcapd. DIRECTORY is for the
+run's files, SAVEFILE has the frames, HINDCAPD is this machine's own.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+from wire import Wire, frames_of
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# An emulated box on a busy machine boots in one minute; waits are for conditions, this only ends hopeless ones.
+DEADLINE_S = 600
+RATE = 300
+SENSOR_MEMORY_MAX_KIB = 32 * 1024
+SECTOR = 512
+
+
+class Box:
+    """One power-on of the box, until the cut."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.console = os.path.join(directory, "console")
+        self.tap = Wire(os.path.join(directory, "tap"))
+        self.management = Wire(os.path.join(directory, "management"))
+        if os.path.exists(self.console):
+            os.unlink(self.console)
+        command = [os.path.join(HERE, "run"), "--batch", "--dir", directory]
+        self.qemu = subprocess.Popen(command, stderr=open(os.path.join(directory, "qemu.log"), "w"))
+
+    def text(self) -> str:
+        if not os.path.exists(self.console):
+            return ""
+        with open(self.console, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def wait(self, what: str, condition) -> None:
+        start = time.monotonic()
+        while not condition():
+            if self.qemu.poll() is not None:
+                fail(f"QEMU ended while waiting for {what}", self)
+            if time.monotonic() - start > DEADLINE_S:
+                fail(f"no {what} within {DEADLINE_S} s", self)
+            self.tap.listen()
+            self.management.listen()
+            time.sleep(0.5)
+        print(f"  {what}: after {time.monotonic() - start:.0f} s", flush=True)
+
+    def cut(self) -> None:
+        """Cuts the power."""
+        with open(os.path.join(self.directory, "pid"), encoding="ascii") as file:
+            os.kill(int(file.read()), 9)
+        self.qemu.wait()
+        self.tap.listen()
+        self.management.listen()
+
+
+def fail(what: str, box: Box | None = None) -> None:
+    if box is not None:
+        print(box.text()[-4000:], file=sys.stderr)
+        with open(os.path.join(box.directory, "qemu.log"), encoding="utf-8") as file:
+            print(file.read(), file=sys.stderr)
+        if box.qemu.poll() is None:
+            box.cut()
+    sys.exit(f"image-test: {what}")
+
+
+def check(holds: bool, what: str, box: Box | None = None) -> None:
+    if not holds:
+        fail(f"NOT TRUE: {what}", box)
+    print(f"  {what}", flush=True)
+
+
+def output(*command: str) -> bytes:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        fail(f"{' '.join(command)}: {done.stderr.decode(errors='replace')}")
+    return done.stdout
+
+
+def recorded(hindcapd: str, card: str) -> int:
+    """Packets on the card, read beside the running box; none while there is no store yet."""
+    command = [hindcapd, "status", "--json", "--store", f"fat:{card}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return json.loads(done.stdout)["packets"] if done.returncode == 0 else 0
+
+
+def judge_card(directory: str, hindcapd: str, expected: list[bytes]) -> None:
+    """Other people's programs find the file system sound and every frame in order; so does hindcapd."""
+    card = os.path.join(directory, "card.img")
+    table = json.loads(output("sfdisk", "--json", card))["partitiontable"]["partitions"][0]
+    volume = os.path.join(directory, "volume.img")
+    output("dd", f"if={card}", f"of={volume}", f"bs={SECTOR}", f"skip={table['start']}", f"count={table['size']}")
+    output("fsck.fat", "-n", volume)
+    print("  fsck.fat finds nothing to mend", flush=True)
+    copied = os.path.join(directory, "segments")
+    output("rm", "-rf", copied)
+    output("mcopy", "-s", "-n", "-i", volume, "::segments", directory)
+    frames = []
+    for name in sorted(os.listdir(copied)):
+        whole = os.path.join(directory, "segment.pcap")
+        path = os.path.join(copied, name)
+        # Segments that nothing was recorded into hold no savefile.
+        with open(path, "rb") as file:
+            if file.read(4) != b"\x0a\x0d\x0d\x0a":
+                continue
+        # tcpdump says "truncated" of a segment that is still open, after every packet of it.
+        subprocess.run(["tcpdump", "-r", path, "-w", whole], stderr=subprocess.DEVNULL, check=False)
+        frames += frames_of(whole)
+    check(frames == expected, f"tcpdump reads {len(frames)} of {len(expected)} frames from the card, unchanged, in order")
+    answer = os.path.join(directory, "answer.pcap")
+    output(hindcapd, "extract", "--store", f"fat:{card}", "--last", "3650d", "-w", answer)
+    check(frames_of(answer) == expected, "hindcapd extracts the same frames")
+
+
+def judge_console(box: Box) -> None:
+    """What the status page says of the box."""
+    page = [page for page in box.text().split("=== Hindcap") if "\nclock " in page][-1]
+    tap = re.search(r"^tap port +(.*)$", page, re.MULTILINE)
+    settings = tap.group(1).strip().rstrip(";").split(";") if tap else []
+    for setting in ("no-address", "no-addrgenmode", "no-arp", "no-multicast", "no-egress", "off:rx-gro-hw",
+                    "off:rx-vlan-offload", "off:generic-receive-offload", "promiscuous", "up"):
+        check(f"ok {setting}" in settings, f"tap port: {setting}", box)
+    check(not [line for line in settings if line.startswith("not ")], "tap port: nothing was refused", box)
+    check(" 0 listening ports" in page, "no port listens", box)
+    check(re.search(r"^system +squashfs ro", page, re.MULTILINE) is not None, "root file system is read-only", box)
+    memory = re.search(r"^sensor +(\d+) kB", page, re.MULTILINE)
+    check(memory is not None and int(memory.group(1)) <= SENSOR_MEMORY_MAX_KIB,
+          f"sensor memory {memory.group(1) if memory else '?'} kB of {SENSOR_MEMORY_MAX_KIB}", box)
+
+
+def main() -> None:
+    directory, savefile, hindcapd = sys.argv[1:]
+    card = os.path.join(directory, "card.img")
+    frames = frames_of(savefile)
+    half = len(frames) // 2
+    for turn, sent, until in (("first start, blank card", 0, half), ("start after the power cut", half, len(frames))):
+        print(f"{turn}:", flush=True)
+        box = Box(directory)
+        box.wait("recording", lambda box=box: "recording tap into" in box.text())
+        box.wait("first status page", lambda box=box: "\nclock " in box.text())
+        box.tap.send(frames[sent:until], RATE)
+        box.wait(f"{until} packets on the card", lambda until=until: recorded(hindcapd, card) >= until)
+        judge_console(box)
+        box.cut()
+        check(not box.tap.received, f"the tap port sent 0 frames; {len(box.management.received)} from the other port", box)
+        # The witness is worth something only if it sees a port that does send: DHCP on the management port.
+        check(len(box.management.received) > 0, "the same witness hears the management port", box)
+        judge_card(directory, hindcapd, frames[:until])
+    print("image-test: passed")
+
+
+main()
