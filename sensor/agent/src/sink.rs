@@ -35,6 +35,7 @@ impl RecorderSink {
 
     /// Store-wide number of the source's interface `index`.
     #[must_use]
+    #[inline]
     pub fn number(&self, index: u32) -> Option<u32> {
         self.numbers.get(usize::try_from(index).ok()?).copied().flatten()
     }
@@ -70,6 +71,7 @@ impl PacketSink for RecorderSink {
         }
     }
 
+    #[inline]
     fn packet(&mut self, packet: &Packet<'_>) {
         match self.number(packet.interface) {
             Some(interface) => {

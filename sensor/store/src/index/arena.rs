@@ -109,6 +109,12 @@ impl Arena {
         chain.fill += 1;
     }
 
+    /// What lies where the next page of `chain` goes: of no meaning but to have it near.
+    #[inline]
+    pub(super) fn touch(&self, chain: &Chain) -> u32 {
+        self.nodes.get(usize::from(chain.last)).map_or(chain.fill, |node| node.data[0]).into()
+    }
+
     /// The token bytes of `chain`, in order, in pieces.
     pub(super) fn tokens<'a>(&'a self, chain: &'a Chain) -> impl Iterator<Item = &'a [u8]> + Clone {
         let inline = if chain.head == NONE { usize::from(chain.fill) } else { INLINE };

@@ -1,6 +1,6 @@
 //! The tables behind an index, filled packet by packet.
 
-use hindcap_wire::flow::{FlowKey, proto};
+use hindcap_wire::flow::FlowKey;
 use hindcap_wire::index::keys::{host_key, overflow_flow_key_of, pair_key};
 use hindcap_wire::index::limits::QUARTERS;
 use hindcap_wire::index::overflow;
@@ -12,6 +12,7 @@ use super::arena::{Arena, Chain};
 use super::hosts::Hosts;
 use super::macs::Macs;
 use super::table::{Flow, Place, Table, Words, bit, v4};
+use super::waiting::Waiting;
 
 /// From here on a record may take [`FlowParts::GROWN_BYTES`] more: bits of its time span, packets and bytes.
 const GROWN_BITS: (u32, u32, u32) = (35, 7, 14);
@@ -21,7 +22,7 @@ const WIDE_BITS: (u32, u32, u32) = (41, 14, 21);
 /// At most three bytes name a host.
 const HOST_NAMES_BYTES_MAX: u32 = 6;
 /// Flows without a record that are remembered, by hash.
-const SPILLED: usize = 8192;
+pub(super) const SPILLED: usize = 8192;
 
 /// What one packet says, beside its layers.
 #[derive(Clone, Copy)]
@@ -64,7 +65,9 @@ pub struct Builder {
     pub(super) hosts_complete: bool,
     /// Hashes of flows that are in the quarter's overflow filter already, with their hosts: 64 seeded bits each, so
     /// that another flow is as good as never taken for one of them.
-    spilled: Vec<u64>,
+    pub(super) spilled: Vec<u64>,
+    /// Plain packets of the page, not yet in the tables.
+    pub(super) waiting: Waiting,
     pub(super) page: u16,
     quarter: usize,
     pub(super) mac_part: u32,
@@ -105,6 +108,7 @@ impl Builder {
             overflow_flows: 0,
             hosts_complete: true,
             spilled: vec![0; SPILLED],
+            waiting: Waiting::new(),
             page: 0,
             quarter: 0,
             mac_part: 0,
@@ -158,6 +162,7 @@ impl Builder {
         (self.packets, self.unclassified_packets, self.lost_events) = (0, 0, 0);
         (self.overflow_packets, self.overflow_flows) = (0, 0);
         self.spilled.fill(0);
+        self.waiting.clear();
         (self.page, self.quarter, self.mac_part) = (0, 0, 0);
         (self.used, self.named, self.host_spare) = (0, [0; 2], self.host_reserve());
         self.set_limit();
@@ -169,6 +174,7 @@ impl Builder {
     /// When `page` goes back or lies outside the segment: blocks are observed in their order.
     #[inline]
     pub fn observe(&mut self, page: u16, packet: &Packet<'_>, found: &Dissection) {
+        self.settle();
         if page != self.page {
             self.turn_to(page);
         }
@@ -201,6 +207,7 @@ impl Builder {
 
     #[cold]
     pub(super) fn turn_to(&mut self, page: u16) {
+        self.settle();
         assert!(page > self.page && u32::from(page) < self.limits.pages, "page {page} after {}", self.page);
         self.page = page;
         self.mac_part = self.limits.mac_part(page);
@@ -236,27 +243,16 @@ impl Builder {
         self.limit.saturating_sub(self.used)
     }
 
-    #[inline]
     fn layer(&mut self, layer: &FlowLayer, seen: Seen) {
-        let tuple = &layer.tuple;
-        if tuple.version == 6 || tuple.proto == proto::ICMP {
-            return self.layer_by_key(layer, seen);
-        }
-        let (words, forward) = Words::v4(tuple, layer.vlan);
-        match self.table.find_v4(words) {
-            Place::Found(number) => self.known(number, layer.tcp_flags, seen),
-            Place::Free { slot, hash } => {
-                let (key, _) = FlowKey::of(tuple, layer.vlan);
-                self.new_flow(&key, (slot, hash), forward, layer.tcp_flags, seen);
-            }
-        }
-    }
-
-    /// IPv6, and ICMP, whose "ports" depend on the type.
-    fn layer_by_key(&mut self, layer: &FlowLayer, seen: Seen) {
         let (key, forward) = FlowKey::of(&layer.tuple, layer.vlan);
-        let place =
-            if key.version == 6 { self.find_v6(&key) } else { self.table.find_v4(Words::of(&key, 0, 0)) };
+        let place = if key.version == 6 {
+            let hash = self.table.hash_v6(&key);
+            self.find_v6(&key, hash, self.table.home(hash))
+        } else {
+            let words = Words::of(&key, 0, 0);
+            let hash = self.table.hash_v4(words);
+            self.table.find_v4(words, hash, self.table.home(hash))
+        };
         match place {
             Place::Found(number) => self.known(number, layer.tcp_flags, seen),
             Place::Free { slot, hash } => {
@@ -266,9 +262,9 @@ impl Builder {
     }
 
     #[inline]
-    pub(super) fn find_v6(&self, key: &FlowKey) -> Place {
+    pub(super) fn find_v6(&self, key: &FlowKey, hash: u64, slot: usize) -> Place {
         let hosts = &self.hosts_v6;
-        self.table.find_v6(key, |a, b| hosts.is(a, &key.a) && hosts.is(b, &key.b))
+        self.table.find_v6(key, hash, slot, |a, b| hosts.is(a, &key.a) && hosts.is(b, &key.b))
     }
 
     /// A packet of a flow that has a record.

@@ -3,6 +3,7 @@
 use hindcap_wire::ledger::{Blocks, COMMIT_BYTES, Commit, block_type, interfaces_lost};
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::fragments::FragmentCache;
+use hindcap_wire::packet::plain::Plain;
 use hindcap_wire::packet::{Dissection, Interface, LinkType, Packet, dissect_generally};
 
 use super::Builder;
@@ -41,14 +42,9 @@ impl Indexer {
         }
     }
 
-    /// The tables.
-    #[must_use]
-    pub const fn builder(&self) -> &Builder {
-        &self.builder
-    }
-
-    /// The tables, to enter pages, batches and events.
-    pub const fn builder_mut(&mut self) -> &mut Builder {
+    /// The tables, with all that was seen in them.
+    pub fn builder(&mut self) -> &mut Builder {
+        self.builder.settle();
         &mut self.builder
     }
 
@@ -86,19 +82,29 @@ impl Indexer {
 
     /// Takes note of a packet whose block starts in `page`; its interface was announced.
     pub fn packet(&mut self, page: u16, packet: &Packet<'_>) {
-        let link_type = self.link_types.get(packet.interface as usize).copied();
-        let plain = link_type.is_some_and(|link| self.builder.observe_plain(page, link, packet));
-        if !plain {
-            self.general(page, packet, link_type);
+        let link_type = self.link_types.get(packet.interface as usize);
+        let plain = link_type.and_then(|link| Plain::read(*link, packet.bytes, packet.orig_len));
+        self.read_packet(page, packet.interface, packet, plain.as_ref());
+    }
+
+    /// The same for one that was read already: `plain` is what [`Plain::read`] gave for the bytes that are recorded and
+    /// the link type of `interface`, the number in the segment, which counts instead of the packet's.
+    #[inline]
+    pub fn read_packet(&mut self, page: u16, interface: u32, packet: &Packet<'_>, plain: Option<&Plain<'_>>) {
+        match plain {
+            Some(plain) if (interface as usize) < self.link_types.len() => {
+                self.builder.observe_plain(page, plain, packet);
+            }
+            _ => self.general(page, interface, packet),
         }
     }
 
-    /// Takes note of a packet that is not plain.
+    /// Takes note of a packet that is not plain, or whose interface got lost.
     #[inline(never)]
-    fn general(&mut self, page: u16, packet: &Packet<'_>, link_type: Option<LinkType>) {
-        match link_type {
+    fn general(&mut self, page: u16, interface: u32, packet: &Packet<'_>) {
+        match self.link_types.get(interface as usize) {
             Some(link_type) => {
-                dissect_generally(link_type, packet.bytes, packet.orig_len, &mut self.found);
+                dissect_generally(*link_type, packet.bytes, packet.orig_len, &mut self.found);
             }
             None => self.found.clear(),
         }

@@ -15,6 +15,7 @@ mod macs;
 mod plain;
 mod seal;
 mod table;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

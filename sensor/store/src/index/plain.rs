@@ -1,71 +1,97 @@
 //! The way of nearly every packet into the tables: no dissection, no flow key, one lookup.
 //!
 //! What [`Builder::observe`] makes of the dissection of a plain packet, this makes of the packet; the tests hold one
-//! against the other.
+//! against the other. The packets of a page [wait](super::waiting) for each other, and enter the tables together.
 
-use hindcap_wire::flow::{AddrBytes, FlowKey};
+use hindcap_wire::flow::FlowKey;
+use hindcap_wire::packet::Packet;
 use hindcap_wire::packet::plain::{Ends, Plain};
-use hindcap_wire::packet::{LinkType, Packet};
 
-use super::builder::{Builder, Seen};
+use super::builder::{Builder, SPILLED, Seen};
 use super::table::{Place, Words};
+use super::waiting::Entry;
 
 impl Builder {
-    /// Takes note of a packet whose block starts in `page`, if it is plain; whether it was.
+    /// Takes note of a plain packet whose block starts in `page`. It waits for others before it enters the tables: see
+    /// [`Builder::settle`].
     ///
     /// # Panics
     /// As [`Builder::observe`].
     #[inline]
-    pub fn observe_plain(&mut self, page: u16, link_type: LinkType, packet: &Packet<'_>) -> bool {
-        let Some(plain) = Plain::read(link_type, packet.bytes, packet.orig_len) else { return false };
+    pub fn observe_plain(&mut self, page: u16, plain: &Plain<'_>, packet: &Packet<'_>) {
         if page != self.page {
             self.turn_to(page);
         }
         self.packets += 1;
         self.macs.observe_frame(plain.macs, self.mac_part);
-        let seen = Seen::of(packet);
-        match plain.ends {
+        let (at, bytes, tcp_flags) = (packet.timestamp.0, packet.orig_len, plain.tcp_flags);
+        let full = match plain.ends {
             Ends::V4(src, dst) => {
                 let (src, dst) = ((src, plain.src_port), (dst, plain.dst_port));
                 let (words, forward) = Words::of_ends(src, dst, plain.vlan(), plain.proto);
-                match self.table.find_v4(words) {
-                    Place::Found(number) => self.known(number, plain.tcp_flags, seen),
-                    Place::Free { hash, .. } if self.takes_no_record() && self.was_spilled(hash) => {}
-                    Place::Free { slot, hash } => {
-                        self.new_v4(words, (slot, hash), forward, plain.tcp_flags, seen);
-                    }
-                }
+                let hash = self.table.hash_v4(words);
+                let slot = self.table.home(hash) as u32;
+                self.waiting.push(Entry { words, hash, at, slot, bytes, tcp_flags, forward })
             }
             Ends::V6(src, dst) => {
-                let ports = (plain.src_port, plain.dst_port);
-                self.plain_v6((src, dst), ports, (plain.vlan(), plain.proto, plain.tcp_flags), seen);
+                let (src_port, dst_port) = (plain.src_port, plain.dst_port);
+                let forward = (u128::from_be_bytes(*src), src_port) <= (u128::from_be_bytes(*dst), dst_port);
+                let (a, b) = if forward { (*src, *dst) } else { (*dst, *src) };
+                let (a_port, b_port) = if forward { (src_port, dst_port) } else { (dst_port, src_port) };
+                let key =
+                    FlowKey { a, b, a_port, b_port, vlan: plain.vlan(), proto: plain.proto, version: 6 };
+                let (words, hash) = (Words::of(&key, 0, 0), self.table.hash_v6(&key));
+                let slot = self.table.home(hash) as u32;
+                self.waiting.push_v6(Entry { words, hash, at, slot, bytes, tcp_flags, forward }, &key)
+            }
+        };
+        if full {
+            self.settle();
+        }
+    }
+
+    /// Brings what waits into the tables, in the order in which it came: to be called before they are asked.
+    #[inline(never)]
+    pub fn settle(&mut self) {
+        self.bring_near();
+        let mut at = 0;
+        while let Some((entry, key)) = self.waiting.get(at) {
+            at += 1;
+            let Entry { words, hash, slot, tcp_flags, forward, .. } = entry;
+            let place = match key {
+                None => self.table.find_v4(words, hash, slot as usize),
+                Some(key) => self.find_v6(&key, hash, slot as usize),
+            };
+            let seen = Seen { at: entry.at, bytes: entry.bytes, stacked_bit: 0 };
+            match place {
+                Place::Found(number) => self.known(number, tcp_flags, seen),
+                Place::Free { .. } if self.takes_no_record() && self.was_spilled(hash) => {}
+                Place::Free { slot, .. } => {
+                    let key = key.unwrap_or_else(|| words.key_v4());
+                    self.new_flow(&key, (slot, hash), forward, tcp_flags, seen);
+                }
             }
         }
-        true
+        self.waiting.clear();
     }
 
-    #[inline(never)]
-    fn new_v4(&mut self, words: Words, place: (usize, u64), forward: bool, tcp_flags: u8, seen: Seen) {
-        self.new_flow(&words.key_v4(), place, forward, tcp_flags, seen);
-    }
-
-    #[inline(never)]
-    fn plain_v6(
-        &mut self,
-        (src, dst): (&AddrBytes, &AddrBytes),
-        (src_port, dst_port): (u16, u16),
-        (vlan, proto, tcp_flags): (u16, u8, u8),
-        seen: Seen,
-    ) {
-        let forward = (u128::from_be_bytes(*src), src_port) <= (u128::from_be_bytes(*dst), dst_port);
-        let (a, b) = if forward { (*src, *dst) } else { (*dst, *src) };
-        let (a_port, b_port) = if forward { (src_port, dst_port) } else { (dst_port, src_port) };
-        let key = FlowKey { a, b, a_port, b_port, vlan, proto, version: 6 };
-        match self.find_v6(&key) {
-            Place::Found(number) => self.known(number, tcp_flags, seen),
-            Place::Free { hash, .. } if self.takes_no_record() && self.was_spilled(hash) => {}
-            Place::Free { slot, hash } => self.new_flow(&key, (slot, hash), forward, tcp_flags, seen),
+    /// Reads what the waiting packets will need: these reads do not depend on each other, so that the processor waits
+    /// for the memory behind all of them at once.
+    #[inline]
+    fn bring_near(&mut self) {
+        let mut sum = 0;
+        for entry in self.waiting.entries_mut() {
+            sum ^= self.table.touch(entry.slot as usize);
         }
+        for entry in self.waiting.entries_mut() {
+            let (slot, flow) = self.table.likely(entry.hash, entry.slot as usize);
+            entry.slot = slot as u32;
+            sum ^= match flow {
+                Some(flow) => self.arena.touch(&flow.chain),
+                None => self.spilled[entry.hash as usize % SPILLED] as u32,
+            };
+        }
+        std::hint::black_box(sum);
     }
 }
 
@@ -74,7 +100,7 @@ mod tests {
     use super::*;
     use hindcap_wire::index::IndexLimits;
     use hindcap_wire::limits::SEGMENT_BYTES_MIN;
-    use hindcap_wire::packet::{Dissection, dissect_generally};
+    use hindcap_wire::packet::{Dissection, LinkType, dissect_generally};
     use hindcap_wire::time::Timestamp;
 
     /// A fixed sequence of numbers below `end`.
@@ -112,7 +138,8 @@ mod tests {
         frame
     }
 
-    /// Two builders, one fed the general way: the same index, whether the records suffice or not.
+    /// Two builders, one fed the general way: the same index, whether the records suffice or not, in whatever way the
+    /// packets between them come.
     #[test]
     fn plain_packets_leave_what_dissected_ones_leave() {
         let limits = IndexLimits::for_segment(SEGMENT_BYTES_MIN);
@@ -129,10 +156,16 @@ mod tests {
                 let late = at - if number(20) == 0 { number(60_000_000_000) } else { 0 };
                 let orig_len = bytes.len() as u32;
                 let packet = Packet { timestamp: Timestamp(late), interface: 0, orig_len, bytes: &bytes };
-                assert!(plain_builder.observe_plain(page, LinkType::ETHERNET, &packet));
                 dissect_generally(LinkType::ETHERNET, &bytes, orig_len, &mut found);
+                if number(7) == 0 {
+                    plain_builder.observe(page, &packet, &found);
+                } else {
+                    let plain = Plain::read(LinkType::ETHERNET, &bytes, orig_len).expect("a plain packet");
+                    plain_builder.observe_plain(page, &plain, &packet);
+                }
                 builder.observe(page, &packet, &found);
             }
+            plain_builder.settle();
             assert_eq!(builder.is_flooded(), flooded, "{hosts} hosts");
             assert!(plain_builder.encode(Vec::new()) == builder.encode(Vec::new()), "{hosts} hosts");
             assert_eq!(plain_builder.filter(), builder.filter());

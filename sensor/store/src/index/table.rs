@@ -1,6 +1,6 @@
 //! The flow table: records in the order of arrival, found through open addressing by a seeded hash.
 
-use hindcap_wire::flow::{FiveTuple, FlowKey};
+use hindcap_wire::flow::FlowKey;
 use hindcap_wire::index::FlowParts;
 use hindcap_wire::index::keys::{fold, halves};
 use hindcap_wire::packet::plain::mapped;
@@ -41,18 +41,7 @@ pub(super) const fn v4(addr: &[u8; 16]) -> u32 {
 }
 
 impl Words {
-    /// The ends need not be in order; whether they are.
-    #[inline]
-    pub(super) const fn v4(tuple: &FiveTuple, vlan: Option<u16>) -> (Self, bool) {
-        let vlan = match vlan {
-            Some(vlan) => vlan,
-            None => FlowKey::NO_VLAN,
-        };
-        let (src, dst) = ((v4(&tuple.src), tuple.src_port), (v4(&tuple.dst), tuple.dst_port));
-        Self::of_ends(src, dst, vlan, tuple.proto)
-    }
-
-    /// The same from (address, port) of source and destination.
+    /// From (address, port) of source and destination of an IPv4 flow; whether the source is end *a*.
     #[inline]
     pub(super) const fn of_ends(src: (u32, u16), dst: (u32, u16), vlan: u16, proto: u8) -> (Self, bool) {
         let src = (src.0 as u64) << 16 | src.1 as u64;
@@ -96,6 +85,7 @@ impl Words {
 
 /// One flow: a cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Flow {
     pub words: Words,
     pub first: u64,
@@ -183,30 +173,75 @@ impl Table {
         fold(low ^ self.seed[1], high ^ self.seed[2])
     }
 
-    /// Finds the record of an IPv4 flow.
+    /// The hash of an IPv4 flow.
     #[inline]
-    pub(super) fn find_v4(&self, words: Words) -> Place {
-        let hash = fold(words.lo ^ self.seed[0], words.hi ^ self.seed[1]);
-        self.find(hash, |flow| flow.words == words)
+    pub(super) const fn hash_v4(&self, words: Words) -> u64 {
+        fold(words.lo ^ self.seed[0], words.hi ^ self.seed[1])
     }
 
-    /// Finds the record of an IPv6 flow; `are` tells whether two numbers are its hosts.
+    /// The hash of an IPv6 flow.
     #[inline]
-    pub(super) fn find_v6(&self, key: &FlowKey, are: impl Fn(u16, u16) -> bool) -> Place {
+    pub(super) fn hash_v6(&self, key: &FlowKey) -> u64 {
         let words = Words::of(key, 0, 0);
         let ((a0, a1), (b0, b1)) = (halves(&key.a), halves(&key.b));
         let [s0, s1, s2, s3] = self.seed;
         let hosts = fold(a0 ^ s0, b0 ^ s1) ^ fold(a1 ^ s2, b1 ^ s3);
-        self.find(fold(hosts ^ words.lo, words.hi ^ s1), |flow| {
+        fold(hosts ^ words.lo, words.hi ^ s1)
+    }
+
+    /// Finds the record of an IPv4 flow, looking from `slot` on.
+    #[inline]
+    pub(super) fn find_v4(&self, words: Words, hash: u64, slot: usize) -> Place {
+        self.find(hash, slot, |flow| flow.words == words)
+    }
+
+    /// Finds the record of an IPv6 flow, looking from `slot` on; `are` tells whether two numbers are its hosts.
+    #[inline]
+    pub(super) fn find_v6(
+        &self,
+        key: &FlowKey,
+        hash: u64,
+        slot: usize,
+        are: impl Fn(u16, u16) -> bool,
+    ) -> Place {
+        let words = Words::of(key, 0, 0);
+        self.find(hash, slot, |flow| {
             let (a, b) = flow.words.ends();
             flow.words.without_hosts() == words.without_hosts() && are(a as u16, b as u16)
         })
     }
 
+    /// Where the search for a hash begins.
     #[inline]
-    fn find(&self, hash: u64, is: impl Fn(&Flow) -> bool) -> Place {
+    pub(super) fn home(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    /// What lies in a slot: of no meaning but to have it near.
+    #[inline]
+    pub(super) fn touch(&self, slot: usize) -> u32 {
+        self.slots[slot]
+    }
+
+    /// From `slot` on, the first that is empty or has the tag of `hash`, and the record it names: the only one the flow
+    /// may have, but for others of the same tag. Records added later do not move the slot.
+    #[inline]
+    pub(super) fn likely(&self, hash: u64, mut slot: usize) -> (usize, Option<&Flow>) {
+        loop {
+            let taken = self.slots[slot];
+            if taken == EMPTY {
+                return (slot, None);
+            }
+            if (taken >> 16) as u16 == hash as u16 {
+                return (slot, self.flows.get(usize::from(taken as u16)));
+            }
+            slot = if slot + 1 == self.slots.len() { 0 } else { slot + 1 };
+        }
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, mut slot: usize, is: impl Fn(&Flow) -> bool) -> Place {
         let (slots, tag) = (self.slots.len(), hash as u16);
-        let mut slot = (((hash >> 32) * slots as u64) >> 32) as usize;
         loop {
             let taken = self.slots[slot];
             if taken == EMPTY {

@@ -110,7 +110,7 @@ impl Scan {
     }
 
     /// The index so far.
-    pub(super) fn doc(&self) -> Result<IndexDoc, ReadError> {
+    pub(super) fn doc(&mut self) -> Result<IndexDoc, ReadError> {
         let bytes = self.indexer.builder().encode(Vec::new());
         IndexDoc::parse(bytes).map_err(ReadError::Index)
     }

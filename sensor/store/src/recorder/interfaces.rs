@@ -1,7 +1,7 @@
 //! Interface numbers: store-wide ones, which a source uses, and those inside the open segment, which begin anew in each.
 
 use hindcap_wire::limits::INTERFACES_MAX;
-use hindcap_wire::packet::Interface;
+use hindcap_wire::packet::{Interface, LinkType};
 use hindcap_wire::pcapng::write::stored;
 
 use crate::StoreError;
@@ -16,10 +16,19 @@ pub(super) struct Interfaces {
     known: Vec<Interface>,
     /// Store-wide numbers of those that the open segment has, in the order of their numbers there.
     inside: heapless::Vec<u32, INTERFACES_MAX>,
-    /// The interface of the last packet: store-wide, and inside the open segment.
-    current: Option<(u32, u32)>,
+    /// The interface of the last packet.
+    current: Option<Current>,
     /// One was announced in the open batch: the next batch tells all of them once more.
     fresh: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    /// Store-wide.
+    number: u32,
+    /// Inside the open segment.
+    local: u32,
+    link_type: LinkType,
 }
 
 /// What had to be done to use an interface in the open segment.
@@ -95,19 +104,19 @@ impl Interfaces {
 
     #[inline]
     pub(super) fn is_current(&self, number: u32) -> bool {
-        matches!(self.current, Some((current, _)) if current == number)
+        self.current.is_some_and(|current| current.number == number)
     }
 
-    /// Number inside the segment of the current interface.
+    /// Number inside the segment, and link type, of the current interface.
     #[inline]
-    pub(super) fn current(&self) -> u32 {
-        self.current.map_or(0, |(_, local)| local)
+    pub(super) fn current(&self) -> (u32, LinkType) {
+        self.current.map_or((0, LinkType::NULL), |current| (current.local, current.link_type))
     }
 
     /// Makes `number` the current interface of the open segment, if it has it already or can take it.
     pub(super) fn enter(&mut self, number: u32) -> Entered {
         if let Some(local) = self.inside.iter().position(|inside| *inside == number) {
-            self.current = Some((number, local as u32));
+            self.set_current(number, local as u32);
             return Entered::Already;
         }
         if self.inside.is_full() { Entered::Full } else { Entered::New }
@@ -115,16 +124,19 @@ impl Interfaces {
 
     /// The block of `number` has been written: it has the next number in the segment, and is the current one.
     pub(super) fn entered(&mut self, number: u32) {
-        self.current = Some((number, self.inside.len() as u32));
+        self.set_current(number, self.inside.len() as u32);
         let _ = self.inside.push(number);
         self.fresh = true;
+    }
+
+    fn set_current(&mut self, number: u32, local: u32) {
+        self.current = self.get(number).map(|known| Current { number, local, link_type: known.link_type });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hindcap_wire::packet::LinkType;
 
     #[test]
     fn snaplens_do_not_make_interfaces_differ() {

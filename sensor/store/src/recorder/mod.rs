@@ -19,6 +19,7 @@ use std::sync::Arc;
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::ledger::{EVENT_BYTES, Event, EventKind, epb_bytes, put_epb};
 use hindcap_wire::limits::{CAPLEN_MAX, PAGE_BYTES};
+use hindcap_wire::packet::plain::Plain;
 use hindcap_wire::packet::{Interface, Packet};
 
 use crate::index::Indexer;
@@ -188,17 +189,18 @@ impl Recorder {
             }
         }
         let (Some(batch), Some(open)) = (&mut self.batch, &self.open) else { return false };
-        let local = self.interfaces.current();
-        let inside = Packet { interface: local, ..*packet };
+        let (local, link_type) = self.interfaces.current();
+        let plain = Plain::read(link_type, packet.bytes, packet.orig_len);
+        // From here on the packet is recorded.
         let page = self.used / PAGE_BYTES as usize;
         if page != self.marked {
             self.marked = page;
             batch.marks.first_block(self.used);
         }
         if let Some(indexer) = &mut self.indexer {
-            indexer.packet((open.end / PAGE_BYTES) as u16 + page as u16, &inside);
+            indexer.read_packet((open.end / PAGE_BYTES) as u16 + page as u16, local, packet, plain.as_ref());
         }
-        self.used += put_epb(&mut batch.bytes[self.used..], local, &inside);
+        self.used += put_epb(&mut batch.bytes[self.used..], local, packet);
         batch.captured_bytes += packet.bytes.len() as u64;
         let commit = &mut batch.commit;
         commit.packets += 1;

@@ -120,7 +120,7 @@ pub(crate) fn encoded(tables: &SegmentTables, flows: Option<&mut Indexer>) -> En
 
 /// The index of a segment whose packets `flows` has seen.
 fn encode(tables: &SegmentTables, flows: &mut Indexer) -> Encoded {
-    tables.enter(flows.builder_mut());
+    tables.enter(flows.builder());
     let builder = flows.builder();
     let (classes, filter) = builder.filter();
     Encoded { index: builder.encode(Vec::new()), filter, classes, eventful: builder.is_eventful() }
@@ -132,7 +132,7 @@ fn encode(tables: &SegmentTables, flows: &mut Indexer) -> Encoded {
 fn encode_without_flows(tables: &SegmentTables) -> Encoded {
     let mut blind = Indexer::new(IndexLimits::for_segment(tables.header.segment_bytes), 0);
     tables.interfaces.iter().for_each(|interface| blind.interface(interface));
-    tables.enter(blind.builder_mut());
+    tables.enter(blind.builder());
     let builder = blind.builder();
     Encoded {
         index: builder.encode(Vec::new()),
