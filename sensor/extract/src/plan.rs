@@ -133,11 +133,29 @@ impl Plan {
         match reader.index(segment) {
             Ok(doc) => {
                 self.survey.add(segment, &doc);
+                self.lost_stretches(reader, segment);
                 if candidate {
                     self.add(segment, &doc);
                 }
             }
             Err(err) => self.lost(segment, &err, candidate),
+        }
+    }
+
+    /// What lay in lost batches of a segment without index, nobody knows: it may have matched.
+    fn lost_stretches<V: VolumeRead>(&mut self, reader: &mut Reader<V>, segment: &SegmentInfo) {
+        if segment.state == SegmentState::Sealed {
+            return;
+        }
+        for damage in reader.lost_stretches(segment).unwrap_or_default() {
+            let known = damage.times.0 <= damage.times.1;
+            let (first, last) = if known { damage.times } else { (segment.first, segment.last) };
+            let range = TimeRange::new(first, last.plus_nanos(1));
+            if self.query.time.touches(first, last) {
+                let bytes = u64::from(damage.pages.1 - damage.pages.0) * u64::from(PAGE_BYTES);
+                self.survey.gap(range, GapCause::Damage, bytes);
+                self.unreadable += bytes;
+            }
         }
     }
 

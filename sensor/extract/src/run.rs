@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use hindcap_store::reader::Reader;
 use hindcap_store::volume::VolumeRead;
 use hindcap_wire::message::Limits;
-use hindcap_wire::message::answer::{Answer, Partial, Span};
+use hindcap_wire::message::answer::{Answer, Gap, Partial, Span};
 use hindcap_wire::packet::{Dissection, Interface, Packet};
 use hindcap_wire::time::Timestamp;
 
@@ -101,7 +101,8 @@ impl Given<'_> {
 fn finish(answer: &mut Answer, plan: &Plan, judge: &Match, report: &Report, full: Option<Partial>) {
     answer.segments_read = u32::try_from(report.segments_read.len()).unwrap_or(u32::MAX);
     answer.bytes_read = report.bytes_read;
-    answer.gaps.extend(report.gaps.iter().cloned());
+    let news: Vec<Gap> = report.gaps.iter().filter(|gap| !is_told(answer, gap)).cloned().collect();
+    answer.gaps.extend(news);
     answer.gaps.sort_by_key(|gap| (gap.range.start, gap.range.end));
     answer.gaps.dedup();
     let unreadable = plan.unreadable + report.gaps.iter().map(|gap| gap.bytes).sum::<u64>();
@@ -116,6 +117,18 @@ fn finish(answer: &mut Answer, plan: &Plan, judge: &Match, report: &Report, full
     if answer.span.is_some_and(|span| !(window.contains(span.first) && window.contains(span.last))) {
         answer.notes.push("the sessions reach beyond the window".to_owned());
     }
+}
+
+/// Whether the answer has a gap that includes this one, as far as both lie in the window.
+fn is_told(answer: &Answer, gap: &Gap) -> bool {
+    let window = answer.window;
+    let (start, end) = (gap.range.start.max(window.start), gap.range.end.min(window.end));
+    answer.gaps.iter().any(|told| {
+        told.cause == gap.cause
+            && told.bytes >= gap.bytes
+            && told.range.start <= start
+            && end <= told.range.end
+    })
 }
 
 /// A match that waits for its turn.

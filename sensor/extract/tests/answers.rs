@@ -203,8 +203,15 @@ fn damaged_pages_are_a_gap_and_everything_else_is_served() {
         lab.volume = hindcap_store::sim::SimVolume::with_image(geometry, image);
         let (shots, told) = extract(&mut lab.reader(), &Query::default(), &Options::default()).unwrap();
         assert_eq!(told.partial, Some(Partial::Unreadable), "{told}");
+        assert_eq!(told.gaps.len(), 1, "told once: {told}");
         let gap = told.gaps.iter().find(|gap| gap.cause == GapCause::Damage).unwrap();
         assert!(gap.bytes >= 16_384, "{told}");
+        if !sealed {
+            // Nobody knows what was in the lost batch: whoever asks for anything in its time is told.
+            let stranger = answer(&lab, &host(222, Query::default()));
+            assert_eq!((stranger.packets, stranger.partial), (0, Some(Partial::Unreadable)), "{stranger}");
+            assert_eq!(stranger.gaps, told.gaps);
+        }
         let kept: std::collections::HashSet<u64> = shots.iter().map(|shot| shot.at.0).collect();
         let lost: Vec<&Shot> = lab.shots.iter().filter(|shot| !kept.contains(&shot.at.0)).collect();
         assert!(!lost.is_empty() && (lost.len() as u64) < gap.bytes / 64, "{} lost\n{told}", lost.len());

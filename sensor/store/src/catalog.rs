@@ -302,6 +302,20 @@ pub fn entries(volume: &impl VolumeRead) -> Result<Vec<Option<Entry>>, VolumeErr
     Ok(bytes.chunks_exact(ENTRY_BYTES).map(|bytes| Entry::decode(bytes.first_chunk()?)).collect())
 }
 
+/// Where the filter slot of `segment` begins in the catalog area.
+#[cfg(test)]
+pub(crate) const fn slot_of(geometry: &Geometry, segment: u32) -> u64 {
+    Layout::of(geometry).slot(segment)
+}
+
+/// Whether something stands in the place of the entry of `segment` that is no entry.
+#[must_use]
+pub fn is_damaged(volume: &impl VolumeRead, segment: u32) -> bool {
+    let mut bytes = [0; ENTRY_BYTES];
+    let read = volume.read(Area::Catalog, u64::from(segment) * ENTRY_BYTES as u64, &mut bytes);
+    read.is_err() || (bytes != [0; ENTRY_BYTES] && Entry::decode(&bytes).is_none())
+}
+
 /// The filter of `segment` as `entry` describes it; `None` without one, or when it belongs to another generation.
 ///
 /// # Errors

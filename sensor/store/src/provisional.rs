@@ -152,6 +152,23 @@ pub(crate) fn believed(
     Ok(ends.then_some(said))
 }
 
+/// How far the last recorder of segment `number` said that its data reaches, if it ended in order and nobody was at the
+/// store since. Its batches may be damaged: this page is what tells the loss of the last one.
+pub(crate) fn claimed_end(
+    volume: &impl VolumeRead,
+    number: u32,
+    header: &SegmentHeader,
+    epoch: u32,
+) -> Option<(u32, Entry)> {
+    let segment_bytes = volume.geometry().segment_bytes;
+    let mut page = vec![0; SummaryPage::BYTES];
+    volume.read(Area::Segment(number), u64::from(segment_bytes - PAGE_BYTES), &mut page).ok()?;
+    let said = Provisional::decode(&header.store, &page)?;
+    let is_last =
+        said.entry.generation == header.generation && said.epoch == epoch && said.fits(segment_bytes);
+    is_last.then_some((said.data_bytes, said.entry))
+}
+
 fn read_commit(
     volume: &impl VolumeRead,
     number: u32,

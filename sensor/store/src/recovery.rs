@@ -8,14 +8,16 @@
 //! written there starts at the torn batch's own offset and names the new epoch, so the torn batch's CRC can never come to
 //! agree again, and a commit is believed only together with the offset and length of its own batch.
 
+use hindcap_wire::drops::DropCause;
 use hindcap_wire::index::IndexLimits;
-use hindcap_wire::ledger::{Blocks, Commit, NO_CHAIN, SegmentHeader, block_type};
+use hindcap_wire::ledger::{Blocks, Commit, EventKind, NO_CHAIN, SegmentHeader, block_type};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 use hindcap_wire::time::Timestamp;
 
 use crate::catalog;
 use crate::index::Indexer;
 use crate::mend::{MENDED_MAX, mend};
+use crate::provisional::claimed_end;
 use crate::ring::{Ring, read_header};
 use crate::scan::{chunk_buffer, scan_batches};
 use crate::state::State;
@@ -38,6 +40,8 @@ pub(crate) struct Found {
     pub notes: Vec<Note>,
     /// Highest mount epoch seen on the volume.
     pub epoch: u32,
+    /// The end of the open segment is gone, although its recorder ended in order.
+    pub lost: Option<EventKind>,
 }
 
 /// Looks at the whole volume. `indexer` comes back with what is known of the open segment.
@@ -48,7 +52,6 @@ pub(crate) fn recover<V: VolumeWrite>(
     indexer: &mut Indexer,
 ) -> Found {
     let mut ring = Ring::scan(volume, &state.uuid);
-    ring.set_keep(&state.keep);
     let mut found = Found {
         ring: Ring::default(),
         open: None,
@@ -56,6 +59,7 @@ pub(crate) fn recover<V: VolumeWrite>(
         chain: NO_CHAIN,
         notes: Vec::new(),
         epoch: state.epoch,
+        lost: None,
     };
     while let Some(number) = ring.newest() {
         let Some(header) = read_header(volume, &state.uuid, number) else {
@@ -77,7 +81,8 @@ pub(crate) fn recover<V: VolumeWrite>(
         let (tables, newest) = rebuild(volume, number, header, hash, indexer);
         if let Some(newest) = newest {
             found.epoch = found.epoch.max(newest.epoch);
-            if !tables.damaged.is_empty() {
+            found.lost = lost_end(volume, number, &header, state.epoch, &tables);
+            if !tables.damaged.is_empty() || found.lost.is_some() {
                 // The medium loses what it had said to be durable: a new place is safer than this one.
                 log::warn!(
                     "segment {number}: a batch before its end is damaged; recording goes on in the next one"
@@ -98,6 +103,20 @@ pub(crate) fn recover<V: VolumeWrite>(
     found.notes = notes(volume, &ring, open);
     found.ring = ring;
     found
+}
+
+/// What an orderly recorder had at the end of segment `number` and is no longer there.
+fn lost_end(
+    volume: &impl VolumeRead,
+    number: u32,
+    header: &SegmentHeader,
+    epoch: u32,
+    tables: &SegmentTables,
+) -> Option<EventKind> {
+    let (_, entry) = claimed_end(volume, number, header, epoch).filter(|(end, _)| *end > tables.end)?;
+    let start = if tables.packets == 0 { entry.first } else { tables.times.1 };
+    let packets = entry.packets.saturating_sub(tables.packets);
+    Some(EventKind::Gap { start, end: entry.last.max(start), cause: DropCause::StorageError, packets })
 }
 
 /// Gives the catalog what a crash took from it. Not urgent: queries find it in the tails.

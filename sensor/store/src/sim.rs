@@ -231,6 +231,8 @@ impl VolumeWrite for SimVolume {
 #[cfg(test)]
 pub(crate) mod explore;
 #[cfg(test)]
+mod flips;
+#[cfg(test)]
 mod lost_interface;
 #[cfg(test)]
 mod tests;

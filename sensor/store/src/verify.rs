@@ -4,14 +4,15 @@
 use std::fmt;
 use std::ops::Range;
 
-use hindcap_wire::ledger::{NO_CHAIN, SegmentHeader, SummaryPage, next_chain};
+use hindcap_wire::ledger::{HEADER_END, NO_CHAIN, SegmentHeader, SummaryPage, next_chain, put_shb};
 
 use crate::catalog;
 use crate::index::Indexer;
+use crate::provisional::claimed_end;
 use crate::recovery::{new_indexer, rebuild};
 use crate::ring::read_header;
 use crate::state::State;
-use crate::volume::VolumeRead;
+use crate::volume::{Area, VolumeRead};
 use crate::writer::tables::SegmentTables;
 use crate::writer::tail;
 
@@ -46,6 +47,10 @@ pub enum Finding {
     ChainGap,
     /// The catalog's entry of this segment says something else; `reindex` writes it anew.
     CatalogDiffers,
+    /// The catalog's entry of this segment cannot be read; `reindex` writes it anew.
+    CatalogDamaged,
+    /// The first sector is damaged; what it said is known from the batches. Other programs do not open the segment.
+    HeaderDamaged,
 }
 
 impl fmt::Display for Finding {
@@ -63,6 +68,8 @@ impl fmt::Display for Finding {
             Self::HashDiffers => f.write_str("the bytes are not those that were hashed at sealing"),
             Self::ChainBroken => f.write_str("the chain value does not follow from the hash"),
             Self::ChainGap => f.write_str("does not follow the segment before it in the chain"),
+            Self::CatalogDamaged => f.write_str("the catalog's entry is damaged (reindex rewrites it)"),
+            Self::HeaderDamaged => f.write_str("the header is damaged (other programs do not open it)"),
             Self::CatalogDiffers => f.write_str("the catalog says something else (reindex rewrites it)"),
         }
     }
@@ -110,7 +117,9 @@ pub fn verify<V: VolumeRead>(volume: &V, state: &State, mut report: impl FnMut(S
     let mut before = None;
     for (number, header) in headers {
         let entry = entries.get(number as usize).copied().flatten();
-        let mut look = Look { volume, number, header, findings: Vec::new(), before };
+        let epoch = state.epoch;
+        let mut look = Look { volume, number, header, epoch, findings: Vec::new(), before };
+        look.start();
         let (mut kind, tables) = look.segment(&mut indexer, entry.as_ref());
         before = look.before;
         if kind == SegmentKind::NotSealed && newest == Some(header.generation) {
@@ -139,6 +148,8 @@ struct Look<'a, V> {
     volume: &'a V,
     number: u32,
     header: SegmentHeader,
+    /// Of the state.
+    epoch: u32,
     findings: Vec<Finding>,
     /// (generation, chain value) of the sealed segment before.
     before: Option<(u64, [u8; 32])>,
@@ -156,6 +167,11 @@ impl<V: VolumeRead> Look<'_, V> {
         let Some(page) = tail::read_summary(self.volume, self.number, self.header.generation) else {
             self.findings.push(Finding::NotSealed);
             self.before = None;
+            // Its recorder ended in order and said where.
+            let claimed = claimed_end(self.volume, self.number, &self.header, self.epoch);
+            if let Some((end, _)) = claimed.filter(|(end, _)| *end > tables.end) {
+                self.findings.push(Finding::DamagedBatches(tables.end..end));
+            }
             return (SegmentKind::NotSealed, tables);
         };
         if tables.end < page.data_bytes {
@@ -171,6 +187,16 @@ impl<V: VolumeRead> Look<'_, V> {
         self.index(&tables, &page, indexer, entry);
         self.chain(&tables, &page);
         (SegmentKind::Sealed, tables)
+    }
+
+    /// The first sector.
+    fn start(&mut self) {
+        let mut start = [0; HEADER_END];
+        let read = self.volume.read(Area::Segment(self.number), 0, &mut start);
+        let mut whole = [0; HEADER_END];
+        if read.is_err() || SegmentHeader::decode(&start).is_none() || !starts_a_section(&start, &mut whole) {
+            self.findings.push(Finding::HeaderDamaged);
+        }
     }
 
     fn index(
@@ -189,6 +215,10 @@ impl<V: VolumeRead> Look<'_, V> {
             None => self.findings.push(Finding::IndexDamaged),
             Some(index) if index != rebuilt.index => self.findings.push(Finding::IndexDiffers),
             Some(_) => {}
+        }
+        // Twice: a recorder may be about to write it.
+        if (0..2).all(|_| catalog::is_damaged(self.volume, self.number)) {
+            self.findings.push(Finding::CatalogDamaged);
         }
         // A missing or older entry is one that waits to be written.
         let Some(entry) = entry.filter(|entry| entry.generation == self.header.generation) else { return };
@@ -225,6 +255,12 @@ impl<V: VolumeRead> Look<'_, V> {
             self.findings.push(Finding::ChainGap);
         }
     }
+}
+
+/// Whether the section header is the one that every segment has.
+fn starts_a_section(start: &[u8; HEADER_END], buf: &mut [u8; HEADER_END]) -> bool {
+    let length = put_shb(buf);
+    start[..length] == buf[..length]
 }
 
 #[cfg(test)]

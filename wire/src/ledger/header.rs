@@ -55,11 +55,9 @@ impl SegmentHeader {
     /// segment was never used, or its first sector is damaged.
     #[must_use]
     pub fn decode(segment_start: &[u8]) -> Option<Self> {
-        let mut blocks = Blocks::new(segment_start.get(..HEADER_END)?);
-        let (section, header) = (blocks.next()?, blocks.next()?);
-        if section.block_type != block_type::SECTION || header.block_type != block_type::HEADER {
-            return None;
-        }
+        // The section header before it says nothing that is needed here.
+        let block = segment_start.get(HEADER_OFFSET..HEADER_END)?;
+        let header = Blocks::new(block).next().filter(|block| block.block_type == block_type::HEADER)?;
         let body = header.body;
         if body.get(..8)? != MAGIC || u32_at(body, CRC_AT)? != crc32fast::hash(body.get(..CRC_AT)?) {
             return None;

@@ -14,16 +14,22 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use pages::pages_are_trusted;
+
 pub use error::{Damage, ReadError, Served};
 pub use info::{SegmentInfo, SegmentState};
 
 use std::ops::{ControlFlow, Range};
+use std::path::Path;
 use std::sync::Arc;
 
 use hindcap_wire::index::{FilterKey, IndexDoc, IndexLimits, PageSet};
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::packet::{LinkType, Packet};
 
+use crate::provisional::claimed_end;
+use crate::store::load_from;
 use crate::volume::{Area, VolumeRead};
 use filters::Filters;
 use pages::Pages;
@@ -228,13 +234,25 @@ impl<V: VolumeRead> Reader<V> {
                 whole,
                 generation: known.info.generation,
                 doc: Arc::new(scan.doc()?),
-                damage: scan.damage().to_vec(),
+                damage: self.damage_of(known, &scan),
             },
         };
         if !whole {
             self.scan = Some(scan);
         }
         Ok(indexed)
+    }
+
+    /// Stretches without a whole batch; at the end only when the last recorder said that there was more.
+    fn damage_of(&self, known: &Known, scan: &Scan) -> Vec<Range<u32>> {
+        let mut damage = scan.damage().to_vec();
+        let epoch = load_from(&self.volume, Path::new("")).ok().map(|(state, _)| state.epoch);
+        let claimed =
+            epoch.and_then(|epoch| claimed_end(&self.volume, known.info.number, &known.header, epoch));
+        if let Some((end, _)) = claimed.filter(|(end, _)| *end > scan.reached()) {
+            damage.push(scan.reached()..end);
+        }
+        damage
     }
 
     /// Whether the header still names the generation.

@@ -115,6 +115,11 @@ impl Scan {
         IndexDoc::parse(bytes).map_err(ReadError::Index)
     }
 
+    /// End of the last whole batch.
+    pub(super) const fn reached(&self) -> u32 {
+        self.reached
+    }
+
     pub(super) fn damage(&self) -> &[Range<u32>] {
         &self.damage
     }

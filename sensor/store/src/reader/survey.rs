@@ -11,6 +11,7 @@ use super::ReadError;
 use super::info::{SegmentInfo, SegmentState};
 use super::scan::Turn;
 use crate::catalog::{self, Entry};
+use crate::lost_header;
 use crate::provisional::{Provisional, believed};
 use crate::state::State;
 use crate::store::load_from;
@@ -21,7 +22,7 @@ use crate::volume::{Area, VolumeError, VolumeRead};
 pub(super) struct Known {
     pub info: SegmentInfo,
     pub header: SegmentHeader,
-    /// The header's block does not read back; `header` is made from the summary.
+    /// The header's block does not read back; `header` is made from batches or summary.
     pub header_damaged: bool,
     /// The catalog's entry of this generation, or what stands for it in the provisional tail.
     pub entry: Option<Entry>,
@@ -31,17 +32,17 @@ pub(super) struct Known {
 
 /// Reads the header of a segment; `None` when there is none.
 pub(super) fn header(volume: &impl VolumeRead, segment: u32) -> Result<Option<SegmentHeader>, VolumeError> {
-    Ok(header_or_zeros(volume, segment)?.0)
+    Ok(header_or_start(volume, segment)?.0)
 }
 
-/// The header, and whether there are zeros in its place: a segment never used.
-fn header_or_zeros(
+/// The header, and what stands in its place.
+fn header_or_start(
     volume: &impl VolumeRead,
     segment: u32,
-) -> Result<(Option<SegmentHeader>, bool), VolumeError> {
+) -> Result<(Option<SegmentHeader>, [u8; HEADER_END]), VolumeError> {
     let mut bytes = [0; HEADER_END];
     volume.read(Area::Segment(segment), 0, &mut bytes)?;
-    Ok((SegmentHeader::decode(&bytes), bytes.iter().all(|byte| *byte == 0)))
+    Ok((SegmentHeader::decode(&bytes), bytes))
 }
 
 /// Reads the summary of a segment; `None` when its last page is none.
@@ -117,10 +118,16 @@ fn look(
     state: Option<&State>,
 ) -> Result<Option<Known>, VolumeError> {
     let store = state.map(|state| state.uuid);
-    let (header, unused) = header_or_zeros(volume, number)?;
-    let Some(header) = header else {
-        return if unused { Ok(None) } else { look_behind_damage(volume, number, entry, before, store) };
+    let (found, start) = header_or_start(volume, number)?;
+    let header_damaged = found.is_none();
+    let known_damaged = before.as_ref().filter(|known| known.header_damaged).map(|known| known.header);
+    let header = match (found, store) {
+        (Some(header), _) => Some(header),
+        (None, _) if start == [0; HEADER_END] => None,
+        (None, Some(store)) => known_damaged.or_else(|| lost_header::find(volume, &store, number, &start)),
+        (None, None) => known_damaged.or(header_of_summary(volume, number)?),
     };
+    let Some(header) = header else { return Ok(None) };
     if store.is_some_and(|store| store != header.store) {
         return Ok(None);
     }
@@ -131,13 +138,7 @@ fn look(
     }
     if let Some(entry) = &entry {
         let info = info_of_entry(number, &header, entry);
-        return Ok(Some(Known {
-            info,
-            header,
-            header_damaged: false,
-            entry: Some(*entry),
-            provisional: None,
-        }));
+        return Ok(Some(Known { info, header, header_damaged, entry: Some(*entry), provisional: None }));
     }
     let page = last_page(volume, number)?;
     let sealed = summary_in(volume, &page).filter(|page| page.generation == header.generation);
@@ -157,39 +158,19 @@ fn look(
         }
     };
     let entry = provisional.map(|said| said.entry);
-    Ok(Some(Known { info, header, header_damaged: false, entry, provisional }))
+    Ok(Some(Known { info, header, header_damaged, entry, provisional }))
 }
 
-/// A segment whose first bytes are damaged, but whose summary is whole.
-fn look_behind_damage(
-    volume: &impl VolumeRead,
-    number: u32,
-    entry: Option<Entry>,
-    before: Option<Known>,
-    store: Option<[u8; 16]>,
-) -> Result<Option<Known>, VolumeError> {
-    let page = summary(volume, number)?.filter(|page| store.is_none_or(|store| store == page.summary.store));
-    let Some(page) = page else { return Ok(None) };
-    if let Some(before) =
-        before.filter(|known| known.header_damaged && known.info.generation == page.generation)
-    {
-        return Ok(Some(before));
-    }
-    let header = SegmentHeader {
+/// What the header must have said, when nobody knows which store this is: as the summary has it.
+fn header_of_summary(volume: &impl VolumeRead, number: u32) -> Result<Option<SegmentHeader>, VolumeError> {
+    let page = summary(volume, number)?;
+    Ok(page.map(|page| SegmentHeader {
         store: page.summary.store,
         generation: page.generation,
         segment_bytes: volume.geometry().segment_bytes,
         epoch: 0,
         created: page.summary.created,
         chain_before: page.summary.chain_before,
-    };
-    let entry = entry.filter(|entry| entry.generation == page.generation);
-    Ok(Some(Known {
-        info: info_of_summary(number, &page),
-        header,
-        header_damaged: true,
-        entry,
-        provisional: None,
     }))
 }
 

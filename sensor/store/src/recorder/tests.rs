@@ -31,7 +31,7 @@ pub(crate) fn ethernet(name: &str) -> Interface {
 }
 
 /// A UDP packet that says which one it is.
-fn frame(number: u32, len: usize) -> Vec<u8> {
+pub(crate) fn frame(number: u32, len: usize) -> Vec<u8> {
     let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     let len = len.max(46);
     bytes.extend([0x45, 0]);
@@ -311,7 +311,7 @@ fn sealed_segments_match_a_rebuild_from_packets_alone() {
     let header = read_header(&volume, &UUID, 0).unwrap();
     let page = tail::read_summary(&volume, 0, header.generation).expect("sealed");
     assert!(tail::blocks_whole(&volume, 0, &page) && page.summary.has_flows);
-    let state = Store::mount(volume.clone()).unwrap().state().clone();
+    let state = *Store::mount(volume.clone()).unwrap().state();
     let mut indexer = new_indexer(&volume, &state);
     let (tables, _) = recovery::rebuild(&volume, 0, header, true, &mut indexer);
     let mut buf = tail::TailBuf::new(4 * MIB);
@@ -355,7 +355,7 @@ fn everything_beside_the_packets_costs_under_two_percent() {
     // Format and mount wrote a state each, uncounted; this medium has no place for the notes, which are counted.
     let notes = snapshot.bytes_written + 2 * 4096 - all;
     assert!(notes < 4096, "{notes}");
-    let state = Store::mount(volume).unwrap().state().clone();
+    let state = *Store::mount(volume).unwrap().state();
     let last = 4096; // a state cannot count the write that makes it durable
     assert_eq!(state.odometer_bytes + last, snapshot.bytes_written);
 }

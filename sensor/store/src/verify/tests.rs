@@ -25,7 +25,7 @@ fn on(volume: &SimVolume, image: Image) -> SimVolume {
 }
 
 fn findings(volume: &SimVolume) -> Vec<(u32, Finding)> {
-    let state = Store::mount(volume.clone()).unwrap().state().clone();
+    let state = *Store::mount(volume.clone()).unwrap().state();
     let mut all = Vec::new();
     verify(volume, &state, |report| {
         all.extend(report.findings.into_iter().map(|finding| (report.number, finding)));
@@ -49,7 +49,7 @@ fn flip(volume: &SimVolume, area: Area, offset: u32) -> SimVolume {
 }
 
 fn summary(volume: &SimVolume, number: u32) -> SummaryPage {
-    let state = Store::mount(volume.clone()).unwrap().state().clone();
+    let state = *Store::mount(volume.clone()).unwrap().state();
     let header = read_header(volume, &state.uuid, number).unwrap();
     tail::read_summary(volume, number, header.generation).unwrap()
 }
@@ -59,7 +59,7 @@ fn a_good_store_has_no_findings_and_reindex_changes_nothing() {
     let volume = recorded();
     assert_eq!(findings(&volume), []);
     let mut kinds = Vec::new();
-    let state = Store::mount(volume.clone()).unwrap().state().clone();
+    let state = *Store::mount(volume.clone()).unwrap().state();
     verify(&volume, &state, |report| kinds.push((report.generation, report.kind)));
     let sealed = SegmentKind::Sealed;
     assert_eq!(kinds, [(1, sealed), (2, sealed), (3, SegmentKind::Open)]);
@@ -83,7 +83,9 @@ fn destroyed_indexes_and_catalog_come_back_to_the_byte() {
     image.put(Area::Catalog, 0, &[0x55; 16_384]);
     let broken = on(&volume, image);
     let framing = |number| (number, Finding::Framing);
-    assert_eq!(findings(&broken), [framing(0), (0, Finding::IndexDamaged), framing(1)]);
+    let damaged = |number| (number, Finding::CatalogDamaged);
+    let all = [framing(0), (0, Finding::IndexDamaged), damaged(0), framing(1), damaged(1)];
+    assert_eq!(findings(&broken), all);
     assert_eq!(rebuilt(&broken), [Reindexed::Rewritten, Reindexed::Rewritten, Reindexed::Open]);
     assert_eq!(findings(&broken), []);
     let mut after = broken.image();
