@@ -1,7 +1,7 @@
 //! What the recorder shares with whoever watches it: plain counters, written by one side, read by any thread.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::policy::LeftOut;
@@ -44,6 +44,8 @@ pub struct Health {
     lost_drops: [AtomicU64; DropCause::COUNT],
     /// What policy left out, told by commits that were lost.
     lost_left_out: [AtomicU64; 3],
+    /// The state was lost, and the holds with it.
+    holds_lost: AtomicBool,
     message: Mutex<Option<String>>,
     warning: Mutex<Option<String>>,
 }
@@ -75,6 +77,8 @@ pub struct HealthSnapshot {
     pub storage_errors: u64,
     /// Since when storage has been failing, and how; `None` while all is well.
     pub failing: Option<(Timestamp, String)>,
+    /// Both copies of the state were damaged when the store was opened: nothing is held any more.
+    pub holds_lost: bool,
     /// Something a person should know although recording works, such as a ring smaller than asked for.
     pub warning: Option<String>,
 }
@@ -108,6 +112,7 @@ impl Health {
             acked: (get(&self.acked_generation), self.acked_end.load(Ordering::Relaxed)),
             storage_errors: get(&self.storage_errors),
             failing: (since != 0).then(|| (Timestamp(since), text(&self.message).unwrap_or_default())),
+            holds_lost: self.holds_lost.load(Ordering::Relaxed),
             warning: text(&self.warning),
         }
     }
@@ -161,6 +166,11 @@ impl Health {
     pub(crate) fn failing_since(&self) -> Option<Timestamp> {
         let since = self.failing_since.load(Ordering::Acquire);
         (since != 0).then_some(Timestamp(since))
+    }
+
+    /// The state was lost, and the holds with it.
+    pub(crate) fn lose_holds(&self) {
+        self.holds_lost.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn warn(&self, warning: String) {

@@ -6,6 +6,7 @@
 //!
 //! - [`Store`] is made, opened and resized; [`Store::recorder`] gives the [`Recorder`], which the capture thread feeds.
 //! - [`open_reader`] opens the areas for reading; [`state`] is what a store knows about itself.
+//! - [`holds`]: segments that keep their place although their turn has come.
 //! - [`index`]: builds the index of a segment; [`catalog`]: entries and filters of all segments.
 //! - [`policy`]: what is left out on purpose, per packet.
 //! - [`reader`]: segments, indexes and packets for queries.
@@ -16,6 +17,7 @@ pub mod catalog;
 mod eject;
 mod error;
 mod health;
+pub mod holds;
 pub mod index;
 pub mod layout;
 mod lost_header;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use hindcap_wire::limits::{CHUNK_BYTES, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 
+use crate::holds::KeepPolicy;
+
 /// The clocks at one moment. Whoever wires the recorder reads them; replays make them up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -81,6 +83,8 @@ pub struct RecorderOptions {
     pub may_wait: bool,
     /// Whether segments are hashed (SHA-256) and chained.
     pub hash_chain: bool,
+    /// How long packets are kept; `None` leaves it as the store has it.
+    pub keep: Option<KeepPolicy>,
 }
 
 impl RecorderOptions {
@@ -99,6 +103,7 @@ impl RecorderOptions {
             batches_per_flush: 1,
             may_wait: false,
             hash_chain: true,
+            keep: None,
         }
     }
 

@@ -67,7 +67,10 @@ pub fn open_card(path: &Path) -> Result<Store<FatVolume<FileDev>>, StoreError> {
     let health = Arc::new(Health::default());
     let mut warnings: Vec<String> = volume.warnings().collect();
     if lost {
-        warnings.push(format!("{}: the state is damaged; begun anew", path.display()));
+        warnings.push(format!("{}: the state is damaged; begun anew, holds are lost", path.display()));
+    }
+    if lost {
+        health.lose_holds();
     }
     warnings.into_iter().for_each(|warning| health.warn(warning));
     Ok(Store { volume, state, health })

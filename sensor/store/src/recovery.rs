@@ -52,6 +52,7 @@ pub(crate) fn recover<V: VolumeWrite>(
     indexer: &mut Indexer,
 ) -> Found {
     let mut ring = Ring::scan(volume, &state.uuid);
+    ring.set_keep(&state.keep);
     let mut found = Found {
         ring: Ring::default(),
         open: None,

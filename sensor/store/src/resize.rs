@@ -8,6 +8,7 @@ use std::path::Path;
 
 use hindcap_wire::ledger::{HEADER_END, SegmentHeader};
 
+use crate::holds::Keep;
 use crate::layout::{SEGMENTS_MIN, catalog_bytes, segments_within, store_bytes};
 use crate::state::State;
 use crate::volume::dir::{self, CATALOG_FILE, SEGMENTS_DIR, area_path, io_error};
@@ -32,25 +33,44 @@ pub(crate) fn allocate_ring(
     }
     // Small files first, so that the ring does not take their room.
     dir::allocate(&path.join(CATALOG_FILE), catalog_bytes(segment_bytes, wanted))?;
-    grow(path, segment_bytes, wanted, health)
+    grow(path, segment_bytes, wanted, &Keep::default(), health)
 }
 
-/// Gives an existing ring `wanted` segments; returns how many it has then.
+/// Gives an existing ring `wanted` segments; returns how many it has then. Held segments stay, and half of the ring with
+/// them: for their sake the ring stays larger than asked for, and says so.
 pub(crate) fn resize(path: &Path, state: &State, wanted: u32, health: &Health) -> Result<u32, StoreError> {
     let present = numbers(path)?;
+    let held = present.iter().filter(|number| state.keep.is_held(generation(path, **number))).count();
+    let least = u32::try_from(present.len().min((2 * held).max(held + 2))).unwrap_or(u32::MAX);
+    let wanted = if held > 0 && wanted < least {
+        health.warn(format!(
+            "{}: {wanted} segments were asked for, but {held} are held: the store keeps {least}; release holds and start \
+             again to make it smaller",
+            path.display()
+        ));
+        least
+    } else {
+        wanted
+    };
     if present.iter().any(|number| *number >= wanted) {
-        shrink(path, &present, wanted)?;
+        shrink(path, &present, wanted, &state.keep)?;
     }
-    let segments = grow(path, state.segment_bytes, wanted, health)?;
+    let segments = grow(path, state.segment_bytes, wanted, &state.keep, health)?;
     dir::allocate(&path.join(CATALOG_FILE), catalog_bytes(state.segment_bytes, segments))?;
     Ok(segments)
 }
 
 /// Allocates what is missing of segments `0..wanted`, as far as there is room.
-fn grow(path: &Path, segment_bytes: u32, wanted: u32, health: &Health) -> Result<u32, StoreError> {
+fn grow(
+    path: &Path,
+    segment_bytes: u32,
+    wanted: u32,
+    keep: &Keep,
+    health: &Health,
+) -> Result<u32, StoreError> {
     let missing = numbers(path)?.len() < wanted as usize;
     if !missing {
-        return allocate_segments(path, segment_bytes, wanted, health);
+        return allocate_segments(path, segment_bytes, wanted, keep, health);
     }
     // What is written beside the ring must find room on a full file system.
     let reserve = path.join(SEGMENTS_DIR).join(RESERVE_FILE);
@@ -59,7 +79,7 @@ fn grow(path: &Path, segment_bytes: u32, wanted: u32, health: &Health) -> Result
         Err(error) if !matches!(&error, VolumeError::Io { source, .. } if is_full(source)) => {
             Err(error.into())
         }
-        _ => allocate_segments(path, segment_bytes, wanted, health),
+        _ => allocate_segments(path, segment_bytes, wanted, keep, health),
     };
     fs::remove_file(&reserve).map_err(io_error("remove", &reserve))?;
     segments
@@ -69,6 +89,7 @@ fn allocate_segments(
     path: &Path,
     segment_bytes: u32,
     wanted: u32,
+    keep: &Keep,
     health: &Health,
 ) -> Result<u32, StoreError> {
     for number in 0..wanted {
@@ -88,7 +109,7 @@ fn allocate_segments(
             "{}: room for {number} segments of {wanted} only; the store is smaller than asked for",
             path.display()
         ));
-        shrink(path, &numbers(path)?, number)?;
+        shrink(path, &numbers(path)?, number, keep)?;
         dir::sync_dir(&path.join(SEGMENTS_DIR))?;
         return Ok(number);
     }
@@ -101,14 +122,16 @@ fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
-/// Keeps the `wanted` newest segments of those `present`, named `0..wanted`.
-fn shrink(path: &Path, present: &[u32], wanted: u32) -> Result<(), StoreError> {
+/// Keeps the held and then the newest segments of those `present`, `wanted` in all, named `0..wanted`.
+fn shrink(path: &Path, present: &[u32], wanted: u32, keep: &Keep) -> Result<(), StoreError> {
     let mut by_age = Vec::with_capacity(present.len());
     for &number in present {
         by_age.push((generation(path, number), number));
     }
-    // Newest first; of two without content the lower number stays.
-    by_age.sort_by_key(|(generation, number)| (std::cmp::Reverse(*generation), *number));
+    // Held ones, then newest first; of two without content the lower number stays.
+    by_age.sort_by_key(|(generation, number)| {
+        (!keep.is_held(*generation), std::cmp::Reverse(*generation), *number)
+    });
     let (kept, dropped) = by_age.split_at(by_age.len().min(wanted as usize));
     for &(_, number) in dropped {
         let file = area_path(path, Area::Segment(number));

@@ -1,10 +1,11 @@
 //! The order of the ring: which segment holds what generation, and which one is overwritten next.
 //!
 //! Order is by generation, never by number. A segment without a readable header of this store counts as unused
-//! (generation 0) and is taken first.
+//! (generation 0) and is taken first. A segment that a hold names is passed over.
 
 use hindcap_wire::ledger::{HEADER_END, SegmentHeader};
 
+use crate::holds::Keep;
 use crate::lost_header;
 use crate::volume::{Area, VolumeRead};
 
@@ -17,6 +18,11 @@ pub(crate) struct Ring {
     generations: Vec<u64>,
     /// Highest generation ever used; the next is one more.
     highest: u64,
+    /// Generations that holds name: first, and how many; in no order.
+    held: Vec<(u64, u32)>,
+    /// Takes held segments as well: the canary of the tests.
+    #[cfg(test)]
+    pub(crate) ignore_holds: bool,
 }
 
 impl Ring {
@@ -28,7 +34,51 @@ impl Ring {
         };
         let generations: Vec<u64> = (0..volume.geometry().segments).map(generation).collect();
         let highest = generations.iter().copied().filter(|generation| *generation != GONE).max().unwrap_or(0);
-        Self { generations, highest }
+        Self { generations, highest, ..Self::default() }
+    }
+
+    /// A ring of `segments` that was never used.
+    #[cfg(test)]
+    pub(crate) fn of(segments: u32) -> Self {
+        Self { generations: vec![0; segments as usize], ..Self::default() }
+    }
+
+    /// What a look at the headers gives.
+    #[cfg(test)]
+    pub(crate) fn reread(&self) -> Self {
+        let highest = self.generations.iter().copied().max().unwrap_or(0);
+        Self { generations: self.generations.clone(), highest, ..Self::default() }
+    }
+
+    /// From now on, what `keep` names is passed over.
+    pub(crate) fn set_keep(&mut self, keep: &Keep) {
+        self.highest = self.highest.max(keep.generation);
+        self.held = keep.holds.iter().flat_map(|hold| hold.ranges.iter().copied()).collect();
+    }
+
+    /// Highest generation ever used.
+    pub(crate) const fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// Segments that recording may use.
+    pub(crate) fn usable(&self) -> u32 {
+        self.generations.iter().filter(|generation| **generation != GONE).count() as u32
+    }
+
+    /// The generations of all segments with a header, ascending.
+    pub(crate) fn generations_used(&self) -> Vec<u64> {
+        let mut generations: Vec<u64> = self.used().map(|(_, generation)| generation).collect();
+        generations.sort_unstable();
+        generations
+    }
+
+    fn is_held(&self, generation: u64) -> bool {
+        #[cfg(test)]
+        if self.ignore_holds {
+            return false;
+        }
+        self.held.iter().any(|(first, count)| (*first..*first + u64::from(*count)).contains(&generation))
     }
 
     /// The segment with the highest generation, if any is used.
@@ -47,11 +97,19 @@ impl Ring {
             .map(|(at, g)| (at as u32, *g))
     }
 
-    /// Takes the oldest segment for a new generation; returns both.
+    /// Takes the oldest segment that nobody holds for a new generation; returns both. What holds may take leaves half of the
+    /// ring; only when segments were removed behind the store's back can all that are left be held. Then recording goes on
+    /// in the oldest of them, and says what that costs.
     pub(crate) fn take_next(&mut self) -> (u32, u64) {
         self.highest += 1;
         // `min_by_key` gives the first of equals: unused segments are taken in the order of their numbers.
-        let oldest = self.generations.iter().enumerate().min_by_key(|(_, generation)| **generation);
+        let all = || self.generations.iter().enumerate().filter(|(_, generation)| **generation != GONE);
+        let free = all().filter(|(_, generation)| !self.is_held(**generation));
+        let oldest = free.min_by_key(|(_, generation)| **generation);
+        let oldest = oldest.or_else(|| {
+            log::error!("every segment that is left is held: the oldest held one is overwritten");
+            all().min_by_key(|(_, generation)| **generation)
+        });
         let number = oldest.map_or(0, |(number, _)| number);
         if let Some(slot) = self.generations.get_mut(number) {
             *slot = self.highest;
@@ -87,13 +145,14 @@ mod tests {
 
     #[test]
     fn unused_first_then_the_oldest() {
-        let mut ring = Ring { generations: vec![7, 0, 5, 0], highest: 9 };
+        let made = |generations, highest| Ring { generations, highest, ..Ring::default() };
+        let mut ring = made(vec![7, 0, 5, 0], 9);
         assert_eq!(ring.newest(), Some(0));
         assert_eq!([ring.take_next(), ring.take_next(), ring.take_next()], [(1, 10), (3, 11), (2, 12)]);
         ring.forget(1);
         assert_eq!((ring.newest(), ring.take_next()), (Some(2), (1, 13)));
-        assert_eq!(Ring { generations: vec![0, 0], highest: 0 }.newest(), None);
-        let mut ring = Ring { generations: vec![GONE, 3, GONE, 2], highest: 3 };
+        assert_eq!(made(vec![0, 0], 0).newest(), None);
+        let mut ring = made(vec![GONE, 3, GONE, 2], 3);
         assert_eq!((ring.newest(), ring.take_next(), ring.take_next()), (Some(1), (3, 4), (1, 5)));
     }
 }

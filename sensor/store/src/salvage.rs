@@ -8,6 +8,7 @@ use std::path::Path;
 use hindcap_wire::ledger::{HEADER_END, SegmentHeader};
 
 use crate::StoreError;
+use crate::holds::Keep;
 use crate::layout::SEGMENTS_MIN;
 use crate::resize::numbers;
 use crate::state::State;
@@ -34,9 +35,10 @@ pub(crate) fn state_of(path: &Path) -> Result<State, StoreError> {
             writes: 0,
             segment_bytes: header.segment_bytes,
             segments: highest + 1,
-            epoch: header.epoch.max(state.map_or(0, |state| state.epoch)),
+            epoch: header.epoch.max(state.as_ref().map_or(0, |state| state.epoch)),
             odometer_bytes: 0,
             clean: false,
+            keep: Keep::default(),
         };
         let agrees = state.is_none_or(|state| State { epoch: found.epoch, ..state } == found);
         if !agrees || length != u64::from(header.segment_bytes) {

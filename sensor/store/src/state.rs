@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::holds::Keep;
 use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
 
 /// The version of the format that this program writes and reads.
@@ -16,7 +17,7 @@ const DOC_AT: usize = 16;
 const CRC_AT: usize = SLOT_BYTES - 4;
 
 /// What a store knows about itself beside its segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// Identity, in every header and summary.
     pub uuid: [u8; 16],
@@ -32,10 +33,12 @@ pub struct State {
     pub odometer_bytes: u64,
     /// Whether the last recorder ended in order.
     pub clean: bool,
+    /// What is kept, and for how long.
+    pub keep: Keep,
 }
 
 /// What the two slots say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Slots {
     /// The newer whole slot.
     Whole(State),
@@ -89,7 +92,9 @@ impl State {
         let (mut newest, mut other): (Option<Self>, Option<u32>) = (None, None);
         for slot in slots {
             match slot {
-                Ok(state) if newest.is_none_or(|best| best.writes < state.writes) => newest = Some(state),
+                Ok(state) if newest.as_ref().is_none_or(|best| best.writes < state.writes) => {
+                    newest = Some(state)
+                }
                 Ok(_) => {}
                 Err(version) => other = Some(version),
             }
@@ -111,11 +116,22 @@ impl State {
         volume.write(Area::State, slot, &self.encode())?;
         volume.flush(Area::State)
     }
+
+    /// Writes the state into both slots, one after the other, each durable before the next: what must not depend on a
+    /// single slot, such as a hold.
+    ///
+    /// # Errors
+    /// The volume failed. After the first slot the state counts, after neither the one before does.
+    pub fn store_twice(&mut self, volume: &mut impl VolumeWrite) -> Result<(), VolumeError> {
+        self.store(volume)?;
+        self.store(volume)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::holds::KeepPolicy;
 
     const STATE: State = State {
         uuid: [7; 16],
@@ -125,13 +141,18 @@ mod tests {
         epoch: 2,
         odometer_bytes: u64::MAX,
         clean: true,
+        keep: Keep {
+            policy: KeepPolicy { held_share: 20, max_age_secs: 0, min_age_secs: 0 },
+            generation: 0,
+            holds: Vec::new(),
+        },
     };
 
     #[test]
     fn the_newer_whole_slot_counts() {
         let (old, new) = (STATE, State { writes: 5, epoch: 3, ..STATE });
         let mut bytes = [old.encode(), new.encode()].concat();
-        assert_eq!(State::choose(&bytes), Slots::Whole(new));
+        assert_eq!(State::choose(&bytes), Slots::Whole(new.clone()));
         bytes[SLOT_BYTES + 100] ^= 1;
         assert_eq!(State::choose(&bytes), Slots::Whole(old), "the torn slot does not count");
         bytes[20] ^= 1;

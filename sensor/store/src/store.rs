@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::holds::Keep;
 use crate::layout::{SEGMENTS_MIN, catalog_bytes, segments_within, store_bytes};
 use crate::resize;
 use crate::salvage;
@@ -63,8 +64,16 @@ impl Store<DirVolume> {
         dir::allocate(&path.join(STATE_FILE), STATE_BYTES)?;
         let mut volume = DirVolume::new(path.clone(), options.segment_bytes, segments, lock);
         let segment_bytes = options.segment_bytes;
-        let mut state =
-            State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0, clean: true };
+        let mut state = State {
+            uuid,
+            writes: 0,
+            segment_bytes,
+            segments,
+            epoch: 0,
+            odometer_bytes: 0,
+            clean: true,
+            keep: Keep::default(),
+        };
         // The state comes last: a store without one is not finished.
         state.store(&mut volume)?;
         dir::sync_dir(path)?;
@@ -82,6 +91,7 @@ impl Store<DirVolume> {
         let health = Arc::new(Health::default());
         if lost {
             health.warn(lost_state(path));
+            health.lose_holds();
             dir::allocate(&path.join(STATE_FILE), STATE_BYTES)?;
         }
         let wanted = match quota_bytes(options)? {
@@ -110,8 +120,16 @@ impl<V: VolumeWrite> Store<V> {
     /// The volume failed.
     pub fn format(mut volume: V, uuid: [u8; 16]) -> Result<Self, StoreError> {
         let Geometry { segment_bytes, segments, .. } = volume.geometry();
-        let mut state =
-            State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0, clean: true };
+        let mut state = State {
+            uuid,
+            writes: 0,
+            segment_bytes,
+            segments,
+            epoch: 0,
+            odometer_bytes: 0,
+            clean: true,
+            keep: Keep::default(),
+        };
         state.store(&mut volume)?;
         Ok(Self { volume, state, health: Arc::default() })
     }
@@ -155,8 +173,16 @@ pub(crate) fn load_from(volume: &impl VolumeRead, path: &Path) -> Result<(State,
             Ok((State { segment_bytes, segments, ..state }, false))
         }
         (_, Some(uuid)) => {
-            let anew =
-                State { uuid, writes: 0, segment_bytes, segments, epoch: 0, odometer_bytes: 0, clean: false };
+            let anew = State {
+                uuid,
+                writes: 0,
+                segment_bytes,
+                segments,
+                epoch: 0,
+                odometer_bytes: 0,
+                clean: false,
+                keep: Keep::default(),
+            };
             Ok((anew, true))
         }
         (_, None) => {
@@ -196,7 +222,10 @@ fn load_state(path: &Path) -> Result<(State, bool), StoreError> {
 }
 
 fn lost_state(path: &Path) -> String {
-    format!("{}: both state slots were damaged; identity and size come from the segments", path.display())
+    format!(
+        "{}: both state slots were damaged; identity and size come from the segments, holds are lost: what was held is overwritten in its turn",
+        path.display()
+    )
 }
 
 /// The two slots: at the beginning and in the middle of the file, which on a card is larger than they are.

@@ -148,7 +148,7 @@ fn going_on_makes_it_stale_in_every_way() {
 }
 
 fn said(volume: &SimVolume) -> Provisional {
-    let state = *Store::mount(volume.clone()).unwrap().state();
+    let state = Store::mount(volume.clone()).unwrap().state().clone();
     let mut page = vec![0; PAGE_BYTES as usize];
     volume.read(Area::Segment(0), u64::from(SEGMENT - PAGE_BYTES), &mut page).unwrap();
     Provisional::decode(&state.uuid, &page).unwrap()
@@ -197,7 +197,7 @@ fn damage_to_it_costs_a_walk_and_nothing_else() {
 #[test]
 fn nobody_takes_it_for_a_seal() {
     let volume = closed();
-    let state = *Store::mount(volume.clone()).unwrap().state();
+    let state = Store::mount(volume.clone()).unwrap().state().clone();
     let header = crate::ring::read_header(&volume, &state.uuid, 0).unwrap();
     assert_eq!(tail::read_summary(&volume, 0, header.generation), None);
     assert_eq!(catalog::entries(&volume).unwrap(), [None, None, None]);

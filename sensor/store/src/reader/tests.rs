@@ -58,6 +58,7 @@ impl Memory {
             epoch: 1,
             odometer_bytes: 0,
             clean: true,
+            keep: crate::holds::Keep::default(),
         };
         state.store(&mut memory).unwrap();
         memory
@@ -537,6 +538,7 @@ fn another_stores_segment_is_not_listed_and_garbage_never_panics() {
         epoch: 1,
         odometer_bytes: 0,
         clean: true,
+        keep: crate::holds::Keep::default(),
     };
     foreign.store(&mut memory.clone()).unwrap();
     assert_eq!(reader(&memory).segments().len(), 0);

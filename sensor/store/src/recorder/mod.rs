@@ -9,6 +9,7 @@
 
 mod clock;
 mod interfaces;
+mod keep;
 mod open;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -74,6 +75,7 @@ pub struct Recorder {
     thinner: Option<Box<Thinner>>,
     /// The policy step in force, as it was written.
     step: Option<Event>,
+    keeping: keep::Keeping,
 }
 
 impl<V: VolumeWrite + Send + 'static> Store<V> {
@@ -90,6 +92,9 @@ impl<V: VolumeWrite + Send + 'static> Store<V> {
         let unclean = !self.state.clean;
         self.state.epoch = found.epoch + 1;
         self.state.clean = false;
+        if let Some(policy) = options.keep {
+            self.state.keep.policy = policy;
+        }
         // A medium that cannot be written now may be writable later: recording starts all the same, and says so.
         if let Err(error) = self.state.store(&mut self.volume) {
             self.health.fail(0, now.wall, &error);
@@ -98,6 +103,7 @@ impl<V: VolumeWrite + Send + 'static> Store<V> {
         let mut recorder = Recorder::new(&self, &options, now, segment_bytes);
         recorder.indexers.push(new_indexer(&self.volume, &self.state)).expect("two fit");
         recorder.ring = found.ring;
+        recorder.keeping.catch_up(&mut recorder.ring, &found.notes);
         match &found.open {
             Some((number, tables)) => {
                 recorder.interfaces.resume(&tables.interfaces);
@@ -157,6 +163,7 @@ impl Recorder {
             may_wait: options.may_wait,
             thinner: None,
             step: None,
+            keeping: keep::Keeping::new(store.state.keep.clone(), now, segment_bytes),
         }
     }
 
@@ -274,9 +281,11 @@ impl Recorder {
     pub fn tick(&mut self, now: Reading, drops: DropCounts) {
         self.collect();
         if let Some(step) = self.clock.advance(now, drops) {
+            self.keeping.stepped(now);
             self.event(step);
         }
         self.look_after_storage();
+        self.look_after_holds();
         self.look_after_policy();
         let (lost, lost_left_out) = (self.health.lost_drops(), self.health.lost_left_out());
         if self.clock.is_due(self.used > self.open_head(), &lost, &lost_left_out)
@@ -349,6 +358,7 @@ impl Recorder {
                 let _ = self.indexers.push(indexer);
                 self.sealing = self.sealing.saturating_sub(1);
             }
+            Done::Keep(written) => self.kept(written),
             Done::Seal(None) | Done::Close => {}
         }
     }

@@ -188,6 +188,7 @@ impl Recorder {
         if self.link.send(Job::Seal(Box::new(seal))) {
             self.sealing += indexed;
         }
+        self.hold_sealed(generation, open.times);
     }
 
     /// Seals the open segment before it is full, so that every program reads it to its end without notice.

@@ -311,7 +311,7 @@ fn sealed_segments_match_a_rebuild_from_packets_alone() {
     let header = read_header(&volume, &UUID, 0).unwrap();
     let page = tail::read_summary(&volume, 0, header.generation).expect("sealed");
     assert!(tail::blocks_whole(&volume, 0, &page) && page.summary.has_flows);
-    let state = *Store::mount(volume.clone()).unwrap().state();
+    let state = Store::mount(volume.clone()).unwrap().state().clone();
     let mut indexer = new_indexer(&volume, &state);
     let (tables, _) = recovery::rebuild(&volume, 0, header, true, &mut indexer);
     let mut buf = tail::TailBuf::new(4 * MIB);
@@ -355,7 +355,7 @@ fn everything_beside_the_packets_costs_under_two_percent() {
     // Format and mount wrote a state each, uncounted; this medium has no place for the notes, which are counted.
     let notes = snapshot.bytes_written + 2 * 4096 - all;
     assert!(notes < 4096, "{notes}");
-    let state = *Store::mount(volume).unwrap().state();
+    let state = Store::mount(volume).unwrap().state().clone();
     let last = 4096; // a state cannot count the write that makes it durable
     assert_eq!(state.odometer_bytes + last, snapshot.bytes_written);
 }

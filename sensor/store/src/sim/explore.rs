@@ -1,7 +1,7 @@
 //! Cutting the power everywhere. A scripted run (record, rotate, wrap, kill, resume) is logged; every prefix of its writes,
 //! with nothing, everything, or random sectors of what was not yet flushed, must mount again: every acknowledged packet
 //! is there, byte for byte, unless its segment was taken for newer ones; nothing is there that was not recorded; recording
-//! goes on, and a second cut is survived as well. A writer that forgets to flush must be caught.
+//! goes on, and a second cut is survived as well. What a hold keeps is there in every state after the hold was acknowledged. A writer that forgets to flush must be caught.
 //!
 //! The same for every volume: [`Medium`] is what a volume must offer to be cut.
 
@@ -12,9 +12,11 @@ use hindcap_wire::drops::DropCounts;
 use hindcap_wire::index::PageSet;
 use hindcap_wire::ledger::{BatchItem, BatchItems, SegmentHeader};
 use hindcap_wire::limits::PAGE_BYTES;
+use hindcap_wire::message::HoldId;
 use hindcap_wire::packet::{Interface, LinkType, Packet};
-use hindcap_wire::time::Timestamp;
+use hindcap_wire::time::{TimeRange, Timestamp};
 
+use crate::holds::{HoldOrder, KeepPolicy};
 use crate::ring::read_header;
 use crate::scan::{chunk_buffer, scan_batches};
 use crate::volume::{Area, VolumeWrite};
@@ -90,6 +92,19 @@ pub(crate) struct Run<M: Medium> {
     pub log: Vec<M::Operation>,
     /// (length of the log, packets that the recorder called durable by then).
     pub beliefs: Vec<(usize, BTreeSet<u32>)>,
+    /// (length of the log, generations that are held by then).
+    pub held: Vec<(usize, BTreeSet<u64>)>,
+}
+
+/// What holds keep in one state of the medium.
+#[derive(Clone, Debug, Default)]
+struct HeldThen {
+    /// Packets that must be there whatever happens.
+    packets: BTreeSet<u32>,
+    /// Generations that are held for sure, and those that are so at some time: a hold may be on the medium before it is
+    /// acknowledged, and a release not yet.
+    surely: BTreeSet<u64>,
+    ever: BTreeSet<u64>,
 }
 
 /// Drives a recorder and takes note of what it believes.
@@ -103,18 +118,36 @@ pub(crate) struct Driver<M> {
     first: u32,
     pub believed: BTreeSet<u32>,
     beliefs: Vec<(usize, BTreeSet<u32>)>,
+    held: Vec<(usize, BTreeSet<u64>)>,
+    /// Every recorder started from now on ignores holds: the canary.
+    pub ignore_holds: bool,
 }
 
 impl<M: Medium> Driver<M> {
     pub(crate) fn new(volume: M) -> Self {
         let (believed, beliefs) = (BTreeSet::new(), Vec::new());
-        Self { volume, recorder: None, interface: 0, now: 1000, next: 0, first: 0, believed, beliefs }
+        Self {
+            volume,
+            recorder: None,
+            interface: 0,
+            now: 1000,
+            next: 0,
+            first: 0,
+            believed,
+            beliefs,
+            held: Vec::new(),
+            ignore_holds: false,
+        }
     }
 
     pub(crate) fn start(&mut self) {
         let store = Store::mount(self.volume.clone()).unwrap();
-        let options = RecorderOptions { hash_chain: false, ..RecorderOptions::inline() };
+        let keep = Some(KeepPolicy { held_share: 50, ..KeepPolicy::default() });
+        let options = RecorderOptions { hash_chain: false, keep, ..RecorderOptions::inline() };
         let mut recorder = store.recorder(options, reading(self.now)).unwrap();
+        if self.ignore_holds {
+            recorder.ignore_holds();
+        }
         let tap = Interface { link_type: LinkType::RAW, snaplen: 0, name: "tap".into() };
         self.interface = recorder.interface(&tap).unwrap();
         self.first = self.next;
@@ -169,7 +202,39 @@ impl<M: Medium> Driver<M> {
 
     fn finish(self) -> Run<M> {
         let log = self.volume.take_log();
-        Run { volume: self.volume, log, beliefs: self.beliefs }
+        Run { volume: self.volume, log, beliefs: self.beliefs, held: self.held }
+    }
+
+    fn held_now(&self) -> BTreeSet<u64> {
+        self.held.last().map(|(_, held)| held.clone()).unwrap_or_default()
+    }
+
+    /// Holds `generations`; believes in it from the answer on.
+    pub(crate) fn hold(&mut self, id: u64, generations: &[u64]) {
+        let order = HoldOrder {
+            id: HoldId::new(id),
+            who: String::new(),
+            why: "explore".into(),
+            lasts_secs: 86_400 * 300,
+            window: TimeRange::new(Timestamp::MIN, Timestamp::MAX),
+            generations: generations.to_vec(),
+            partial: None,
+        };
+        let answer = self.recorder.as_ref().unwrap().hold_control().ask_hold(order);
+        self.wait(10);
+        let held = answer.try_recv().unwrap().unwrap();
+        assert_eq!(held.hold.segments as usize, generations.len());
+        let now = self.held_now().union(&generations.iter().copied().collect()).copied().collect();
+        self.held.push((self.volume.log_len(), now));
+    }
+
+    /// Releases hold `id` of `generations`; does not count on it from the question on.
+    pub(crate) fn release(&mut self, id: u64, generations: &[u64]) {
+        let now = self.held_now().into_iter().filter(|held| !generations.contains(held)).collect();
+        self.held.push((self.volume.log_len(), now));
+        let answer = self.recorder.as_ref().unwrap().hold_control().ask_release(HoldId::new(id));
+        self.wait(10);
+        answer.try_recv().unwrap().unwrap();
     }
 }
 
@@ -197,6 +262,39 @@ pub(crate) fn run<M: Medium>(volume: M) -> Run<M> {
     // A segment filled to its end, so that the ring turns by itself.
     driver.start();
     driver.push(1200);
+    driver.close();
+    driver.finish()
+}
+
+/// A ring of five segments that turns several times while one or two of them are held, over crashes.
+pub(crate) fn run_with_holds<M: Medium>(volume: M, ignore_holds: bool) -> Run<M> {
+    let mut driver = Driver::new(volume);
+    driver.ignore_holds = ignore_holds;
+    driver.start();
+    for generation in 1..=18 {
+        for step in 0..3 {
+            driver.push(1 + step);
+            driver.wait(5_100);
+        }
+        match generation {
+            3 => driver.hold(1, &[1, 2]),
+            8 => driver.release(1, &[1, 2]),
+            9 => driver.hold(2, &[8]),
+            10 => driver.hold(3, &[9]),
+            13 => driver.release(2, &[8]),
+            _ => {}
+        }
+        if generation % 4 == 1 {
+            driver.kill();
+            driver.start();
+        }
+        if generation % 4 == 3 {
+            driver.close();
+            driver.start();
+        }
+        driver.rotate();
+    }
+    driver.push(2);
     driver.close();
     driver.finish()
 }
@@ -293,6 +391,7 @@ fn check<M: Medium>(
     image: M::Image,
     believed: &BTreeSet<u32>,
     written: &Written,
+    held: &HeldThen,
     next: u32,
     again: bool,
 ) -> Result<(), String> {
@@ -302,7 +401,11 @@ fn check<M: Medium>(
     let missing = |found: &BTreeSet<u32>| {
         believed.iter().copied().find(|number| written.is_kept(*number) && !found.contains(number))
     };
-    if let Some(number) = missing(&served(&volume, next)?) {
+    let found = served(&volume, next)?;
+    if let Some(number) = held.packets.difference(&found).next() {
+        return Err(format!("packet {number} was held and is gone"));
+    }
+    if let Some(number) = missing(&found) {
         return Err(format!("packet {number} was acknowledged and is gone"));
     }
     let mut driver = Driver::new(volume.clone());
@@ -320,12 +423,16 @@ fn check<M: Medium>(
     // The segment in use before may be overwritten by now only if it was the oldest: at most one was taken.
     let gone: BTreeSet<_> = believed.iter().filter(|n| written.is_kept(**n) && !found.contains(n)).collect();
     let segments: BTreeSet<_> = gone.iter().map(|number| written.place[number]).collect();
-    let oldest = written.owner.values().min();
-    if segments.len() > 1 || segments.iter().any(|(_, generation)| Some(generation) != oldest) {
+    let oldest_but = |held: &BTreeSet<u64>| written.owner.values().filter(|g| !held.contains(g)).min();
+    let oldest = [oldest_but(&held.surely), oldest_but(&held.ever)];
+    if segments.len() > 1 || segments.iter().any(|(_, generation)| !oldest.contains(&Some(generation))) {
         return Err(format!("acknowledged packets went with resuming: {segments:?}"));
     }
+    if let Some(number) = held.packets.difference(&found).next() {
+        return Err(format!("packet {number} was held and went with resuming"));
+    }
     match start {
-        Some(start) => second_cut::<M>(&start, &driver.finish(), &resumed, next + 5),
+        Some(start) => second_cut::<M>(&start, &driver.finish(), &resumed, held, next + 5),
         None => Ok(()),
     }
 }
@@ -335,6 +442,7 @@ fn second_cut<M: Medium>(
     image: &M::Image,
     run: &Run<M>,
     resumed: &BTreeSet<u32>,
+    held: &HeldThen,
     next: u32,
 ) -> Result<(), String> {
     let mut random = Random(77);
@@ -347,7 +455,7 @@ fn second_cut<M: Medium>(
         }
         let believed = believed_at(&run.beliefs, prefix);
         debug_assert!(believed.is_subset(resumed));
-        check::<M>(state, &believed, &written, next, false)
+        check::<M>(state, &believed, &written, held, next, false)
             .map_err(|error| format!("second cut at {prefix}: {error}"))?;
     }
     Ok(())
@@ -360,6 +468,17 @@ fn believed_at(beliefs: &[(usize, BTreeSet<u32>)], prefix: usize) -> BTreeSet<u3
         .find(|(at, _)| *at <= prefix)
         .map(|(_, believed)| believed.clone())
         .unwrap_or_default()
+}
+
+/// What holds keep when the cut comes behind `prefix` operations.
+fn held_at<M: Medium>(run: &Run<M>, prefix: usize, believed: &BTreeSet<u32>, written: &Written) -> HeldThen {
+    let surely = run.held.iter().rev().find(|(at, _)| *at <= prefix);
+    let surely = surely.map(|(_, held)| held.clone()).unwrap_or_default();
+    let is_held =
+        |number: &&u32| written.place.get(number).is_some_and(|(_, generation)| surely.contains(generation));
+    let packets = believed.iter().filter(is_held).copied().collect();
+    let ever = run.held.iter().flat_map(|(_, held)| held.iter().copied()).collect();
+    HeldThen { packets, surely, ever }
 }
 
 /// One state in so many is shown to other programs.
@@ -387,6 +506,7 @@ pub(crate) fn explore<M: Medium>(run: &Run<M>, start: &M::Image, random_states: 
             });
         }
         let believed = believed_at(&run.beliefs, prefix);
+        let held = held_at(run, prefix, &believed, &written);
         let kinds = if unflushed.is_empty() { 1 } else { 4 + random_states };
         for kind in 0..kinds {
             let mut image = durable.clone();
@@ -410,7 +530,7 @@ pub(crate) fn explore<M: Medium>(run: &Run<M>, start: &M::Image, random_states: 
                 M::judge(&image)
                     .map_err(|error| format!("cut after {prefix} operations, kind {kind}: {error}"))?;
             }
-            check::<M>(image, &believed, &written, next, again)
+            check::<M>(image, &believed, &written, &held, next, again)
                 .map_err(|error| format!("cut after {prefix} operations, kind {kind}: {error}"))?;
         }
     }

@@ -141,7 +141,7 @@ fn reindex_knows_the_repeated_interfaces_too() {
     image.put(Area::Segment(0), u64::from(recording.batches[1].0) + 600, &[0xA5; 8]);
     let volume = SimVolume::with_image(recording.volume.geometry(), image);
     let header = read_header(&volume, &UUID, 0).unwrap();
-    let state = *Store::mount(volume.clone()).unwrap().state();
+    let state = Store::mount(volume.clone()).unwrap().state().clone();
     let mut indexer = crate::recovery::new_indexer(&volume, &state);
     let (tables, _) = crate::recovery::rebuild(&volume, 0, header, false, &mut indexer);
     assert_eq!(tables.interfaces.iter().map(|tap| tap.link_type).collect::<Vec<_>>(), LINKS);

@@ -5,7 +5,7 @@ use hindcap_wire::ledger::HEADER_END;
 use hindcap_wire::packet::{Interface, LinkType, Packet};
 use hindcap_wire::time::Timestamp;
 
-use super::explore::{Driver, Medium, SEGMENT, UUID, content, explore, reading, run, served};
+use super::explore::{Driver, Medium, SEGMENT, UUID, content, explore, reading, run, run_with_holds, served};
 use super::*;
 use crate::ring::read_header;
 use crate::scan::{chunk_buffer, scan_batches};
@@ -73,6 +73,28 @@ fn every_acknowledged_packet_survives_every_cut() {
     let states = explore(&run, &start, 2).unwrap();
     println!("{states} states of {} operations", run.log.len());
     assert!(states > 600);
+}
+
+#[test]
+fn what_is_held_survives_every_cut_and_every_turn_of_the_ring() {
+    let volume = formatted(5);
+    let (start, _) = (Medium::image(&volume), volume.take_log());
+    let run = run_with_holds(volume, false);
+    let generations = (0..5).filter_map(|number| read_header(&run.volume, &UUID, number));
+    let generations: Vec<u64> = generations.map(|header| header.generation).collect();
+    assert!(generations.contains(&9) && !generations.contains(&8), "{generations:?}");
+    assert!(generations.iter().all(|generation| *generation == 9 || *generation > 14), "{generations:?}");
+    let states = explore(&run, &start, 1).unwrap();
+    println!("{states} states of {} operations", run.log.len());
+    assert!(states > 600);
+}
+
+#[test]
+fn canary_a_recorder_that_ignores_holds_is_caught() {
+    let volume = formatted(5);
+    let (start, _) = (Medium::image(&volume), volume.take_log());
+    let error = explore(&run_with_holds(volume, true), &start, 0).unwrap_err();
+    assert!(error.contains("was held and is gone"), "{error}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn on(volume: &SimVolume, image: Image) -> SimVolume {
 }
 
 fn findings(volume: &SimVolume) -> Vec<(u32, Finding)> {
-    let state = *Store::mount(volume.clone()).unwrap().state();
+    let state = Store::mount(volume.clone()).unwrap().state().clone();
     let mut all = Vec::new();
     verify(volume, &state, |report| {
         all.extend(report.findings.into_iter().map(|finding| (report.number, finding)));
@@ -49,7 +49,7 @@ fn flip(volume: &SimVolume, area: Area, offset: u32) -> SimVolume {
 }
 
 fn summary(volume: &SimVolume, number: u32) -> SummaryPage {
-    let state = *Store::mount(volume.clone()).unwrap().state();
+    let state = Store::mount(volume.clone()).unwrap().state().clone();
     let header = read_header(volume, &state.uuid, number).unwrap();
     tail::read_summary(volume, number, header.generation).unwrap()
 }
@@ -59,7 +59,7 @@ fn a_good_store_has_no_findings_and_reindex_changes_nothing() {
     let volume = recorded();
     assert_eq!(findings(&volume), []);
     let mut kinds = Vec::new();
-    let state = *Store::mount(volume.clone()).unwrap().state();
+    let state = Store::mount(volume.clone()).unwrap().state().clone();
     verify(&volume, &state, |report| kinds.push((report.generation, report.kind)));
     let sealed = SegmentKind::Sealed;
     assert_eq!(kinds, [(1, sealed), (2, sealed), (3, SegmentKind::Open)]);

@@ -20,6 +20,7 @@ use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 
 use crate::catalog;
+use crate::holds::Keep;
 use crate::index::Indexer;
 use crate::provisional;
 use crate::state::State;
@@ -42,6 +43,8 @@ pub(crate) enum Job {
     Batch(Box<Batch>),
     /// Everything of this segment has been handed over: write its tail.
     Seal(Box<Seal>),
+    /// What is kept has changed: make it durable at once.
+    Keep(Box<Keep>),
     /// The recorder ends in order; with what it knows of the open segment's flows.
     Close(Reading, Option<Box<Indexer>>),
 }
@@ -52,6 +55,8 @@ pub(crate) enum Done {
     Batch(Box<Batch>),
     /// `None` when the segment was sealed without flow records.
     Seal(Option<Box<Indexer>>),
+    /// Or why the state could not be written; it is then as it was.
+    Keep(Result<(), String>),
     Close,
 }
 
@@ -148,6 +153,7 @@ impl<V: VolumeWrite> Writer<V> {
                 self.seal(&mut seal);
                 Done::Seal(seal.flows)
             }
+            Job::Keep(keep) => Done::Keep(self.keep(*keep)),
             Job::Close(now, flows) => {
                 self.close(now, flows);
                 Done::Close
@@ -311,6 +317,16 @@ impl<V: VolumeWrite> Writer<V> {
         if let Err(error) = self.state.store(&mut self.volume) {
             log::warn!("the state could not be written: {error}");
         }
+    }
+
+    /// Into both slots, so that no single one can lose it.
+    fn keep(&mut self, keep: Keep) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.state.keep, keep);
+        let written = self.state.store_twice(&mut self.volume);
+        if written.is_err() {
+            self.state.keep = before;
+        }
+        written.map_err(|error| error.to_string())
     }
 
     fn write_notes(&mut self, now: Reading) {
