@@ -2,10 +2,10 @@
 # On a fresh Debian or Ubuntu machine `make demo` and `make test` install what they need through `make setup`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross test-image qemu image-test test demo bench fuzz-smoke check-no-std clean
+.PHONY: help setup build cross test-image qemu image-test dist check-buildroot test demo bench fuzz-smoke check-no-std clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install system packages and Rust where missing (apt; root or sudo); does nothing when all is there
 	@scripts/setup
@@ -25,6 +25,12 @@ qemu: test-image ## boot the test image in this terminal and replay traffic into
 
 image-test: setup ## boot the test image, replay frames, cut its power; other programs judge card and tap port
 	@qemu/test
+
+dist: setup ## make the source archive, crates included, that Buildroot builds the sensor from (target/dist)
+	@scripts/dist
+
+check-buildroot: ## check buildroot/ against the Buildroot tree that BUILDROOT_DIR names
+	@scripts/check-buildroot
 
 test: setup ## run every check and test: formatting, lints, shell scripts, unit and cross-process tests
 	@scripts/test
