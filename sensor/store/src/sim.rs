@@ -55,6 +55,8 @@ struct Inner {
     fault: Option<Fault>,
     keep_log: bool,
     forget_flushes: bool,
+    short_writes: bool,
+    silent: bool,
 }
 
 /// The content of all areas.
@@ -164,6 +166,16 @@ impl SimVolume {
         self.inner().forget_flushes = forget;
     }
 
+    /// Whether a write that fails leaves its first half behind.
+    pub fn short_writes(&self, short: bool) {
+        self.inner().short_writes = short;
+    }
+
+    /// Whether what fails says "done": the canary of the fault loops.
+    pub fn silent_faults(&self, silent: bool) {
+        self.inner().silent = silent;
+    }
+
     /// Sets or clears the fault.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.inner().fault = fault;
@@ -209,7 +221,13 @@ impl VolumeWrite for SimVolume {
     fn write(&mut self, area: Area, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
         let sector = u64::from(self.geometry.sector_bytes);
         let mut inner = self.inner();
-        inner.operation("write")?;
+        if let Err(error) = inner.operation("write") {
+            let half = (bytes.len() as u64 / sector / 2 * sector) as usize;
+            if inner.short_writes {
+                inner.image.put(area, offset, &bytes[..half]);
+            }
+            return if inner.silent { Ok(()) } else { Err(error) };
+        }
         let range = offset as usize..offset as usize + bytes.len();
         let aligned = offset % sector == 0 && bytes.len() as u64 % sector == 0;
         let target = inner.image.area_mut(area).and_then(|bytes| bytes.get_mut(range)).filter(|_| aligned);
@@ -220,7 +238,9 @@ impl VolumeWrite for SimVolume {
 
     fn flush(&mut self, area: Area) -> Result<(), VolumeError> {
         let mut inner = self.inner();
-        inner.operation("flush")?;
+        if let Err(error) = inner.operation("flush") {
+            return if inner.silent { Ok(()) } else { Err(error) };
+        }
         if !inner.forget_flushes {
             inner.log(Operation::Flush(area));
         }
@@ -230,6 +250,8 @@ impl VolumeWrite for SimVolume {
 
 #[cfg(test)]
 pub(crate) mod explore;
+#[cfg(test)]
+pub(crate) mod faults;
 #[cfg(test)]
 mod flips;
 #[cfg(test)]

@@ -486,8 +486,24 @@ const JUDGED: u32 = 20;
 
 /// Explores the crash states of a run; `random_states` per prefix beside the fixed ones. Gives the number of states.
 pub(crate) fn explore<M: Medium>(run: &Run<M>, start: &M::Image, random_states: u32) -> Result<u32, String> {
+    explore_lying(run, start, random_states, None)
+}
+
+/// Operations behind a flush that lied up to which the power is cut.
+const AFTER_A_LIE: usize = 6;
+
+/// As [`explore`]; with `lie`, the flush of that number says "done" and does nothing, and the cut comes at most
+/// [`AFTER_A_LIE`] operations later. What was called durable by then may be lost until the next true flush, and nothing
+/// else: what was durable before stays, nothing wrong is served, and recording goes on.
+pub(crate) fn explore_lying<M: Medium>(
+    run: &Run<M>,
+    start: &M::Image,
+    random_states: u32,
+    lie: Option<usize>,
+) -> Result<u32, String> {
     let (mut durable, mut written) = (start.clone(), Written::default());
     let mut unflushed: Vec<&M::Operation> = Vec::new();
+    let mut doubtful = 0;
     let mut random = Random(2026);
     let mut states = 0;
     let next = run.beliefs.iter().flat_map(|(_, believed)| believed.last().copied()).max().unwrap_or(0) + 100;
@@ -497,15 +513,27 @@ pub(crate) fn explore<M: Medium>(run: &Run<M>, start: &M::Image, random_states: 
             if M::is_write(operation) {
                 unflushed.push(operation);
             }
-            unflushed.retain(|write| {
-                let flushed = M::flushes(operation, write);
-                if flushed {
-                    M::apply(&mut durable, write, &mut || true);
-                }
-                !flushed
-            });
+            if lie == Some(prefix - 1) {
+                doubtful = unflushed.iter().filter(|write| M::flushes(operation, write)).count();
+            } else {
+                let (mut number, doubtful_before) = (0, doubtful);
+                unflushed.retain(|write| {
+                    let flushed = M::flushes(operation, write);
+                    if flushed {
+                        M::apply(&mut durable, write, &mut || true);
+                        doubtful -= usize::from(number < doubtful_before);
+                    }
+                    number += 1;
+                    !flushed
+                });
+            }
         }
-        let believed = believed_at(&run.beliefs, prefix);
+        if lie.is_some_and(|lie| !(lie + 1..=lie + AFTER_A_LIE).contains(&prefix)) {
+            continue;
+        }
+        // What a lie concerns is believed in vain until a true flush has made it durable.
+        let sure = if doubtful > 0 { lie.unwrap_or(prefix) } else { prefix };
+        let believed = believed_at(&run.beliefs, sure);
         let held = held_at(run, prefix, &believed, &written);
         let kinds = if unflushed.is_empty() { 1 } else { 4 + random_states };
         for kind in 0..kinds {

@@ -1,18 +1,54 @@
 //! The simulated medium under the exploration of [`super::explore`], and every operation failing.
 
-use hindcap_wire::drops::DropCounts;
 use hindcap_wire::ledger::HEADER_END;
-use hindcap_wire::packet::{Interface, LinkType, Packet};
-use hindcap_wire::time::Timestamp;
 
-use super::explore::{Driver, Medium, SEGMENT, UUID, content, explore, reading, run, run_with_holds, served};
+use super::explore::{Medium, SEGMENT, UUID, explore, run, run_with_holds};
+use super::faults::{Faulty, Trouble, fail_everywhere, fail_silently, lie_everywhere};
 use super::*;
+use crate::Store;
 use crate::ring::read_header;
-use crate::scan::{chunk_buffer, scan_batches};
-use crate::{RecorderOptions, Store};
 
 const SEGMENTS: u32 = 3;
 const SECTOR: usize = 512;
+
+impl Faulty for SimVolume {
+    fn fresh() -> Self {
+        let volume = formatted(9);
+        volume.keep_log(false);
+        volume
+    }
+
+    fn operations(&self) -> usize {
+        Self::operations(self)
+    }
+
+    fn fail(&self, trouble: Option<Trouble>) {
+        self.set_fault(trouble.map(|Trouble { from, count, errno, .. }| Fault { from, count, errno }));
+        self.short_writes(trouble.is_some_and(|trouble| trouble.short));
+        self.silent_faults(trouble.is_some_and(|trouble| trouble.silent));
+    }
+}
+
+#[test]
+fn every_operation_may_fail_once_or_several_times() {
+    let runs = fail_everywhere::<SimVolume>(1).unwrap();
+    println!("{runs} runs with a failing medium");
+    assert!(runs > 400, "{runs}");
+}
+
+#[test]
+fn canary_a_medium_whose_errors_nobody_hears_is_caught() {
+    assert!(fail_silently::<SimVolume>().unwrap_err().contains("acknowledged"));
+}
+
+#[test]
+fn a_flush_that_lies_costs_no_more_than_it_concerned() {
+    let volume = formatted(SEGMENTS);
+    let (start, _) = (Medium::image(&volume), volume.take_log());
+    let states = lie_everywhere(&run(volume), &start).unwrap();
+    println!("{states} states after a flush that lied");
+    assert!(states > 300, "{states}");
+}
 
 impl Medium for SimVolume {
     type Image = (Geometry, Image);
@@ -121,94 +157,4 @@ fn canary_a_writer_without_commits_is_caught() {
         }
     }
     assert!(explore(&run, &start, 0).is_err());
-}
-
-/// Runs with one failing operation after the other; whatever fails, nothing is lost that was acknowledged, what is lost is
-/// counted, and recording goes on.
-#[test]
-fn every_operation_may_fail_once_or_several_times() {
-    const EIO: i32 = 5;
-    const ENOSPC: i32 = 28;
-    const EROFS: i32 = 30;
-    let reference = formatted(9);
-    let before = reference.operations();
-    short_run(&reference, &|_| {});
-    let operations = reference.operations() - before;
-    assert!(operations > 30, "{operations}");
-    for errno in [EIO, ENOSPC, EROFS] {
-        for count in [1, 2, 5] {
-            for at in 0..operations {
-                let volume = formatted(9);
-                volume.keep_log(false);
-                let from = volume.operations() + at;
-                let fault = Fault { from, count, errno };
-                short_run(&volume, &|volume| volume.set_fault(Some(fault)));
-            }
-        }
-    }
-}
-
-/// Records with rotation; checks what is there against what was acknowledged and what was counted as dropped.
-fn short_run(volume: &SimVolume, arm: &dyn Fn(&SimVolume)) {
-    let mut driver = Driver::new(volume.clone());
-    let store = Store::mount(volume.clone()).unwrap();
-    arm(volume);
-    let options = RecorderOptions { hash_chain: false, ..RecorderOptions::inline() };
-    let mut recorder = store.recorder(options, reading(0)).unwrap();
-    let tap = Interface { link_type: LinkType::RAW, snaplen: 0, name: "tap".into() };
-    driver.interface = recorder.interface(&tap).unwrap();
-    driver.recorder = Some(recorder);
-    let mut pushed = 0_u32;
-    for step in 0..14 {
-        let packets = 1 + step % 4;
-        for _ in 0..packets {
-            let bytes = content(driver.next);
-            let packet = Packet {
-                timestamp: Timestamp(1),
-                interface: driver.interface,
-                orig_len: bytes.len() as u32,
-                bytes: &bytes,
-            };
-            driver.recorder.as_mut().unwrap().push(&packet);
-            driver.next += 1;
-            pushed += 1;
-        }
-        driver.now += 20_000;
-        driver.recorder.as_mut().unwrap().tick(reading(driver.now), DropCounts::default());
-        if step == 6 {
-            driver.recorder.as_mut().unwrap().rotate();
-        }
-    }
-    let recorder = driver.recorder.take().unwrap();
-    let health = recorder.health();
-    let closed = recorder.close(reading(driver.now + 60_000));
-    volume.set_fault(None);
-    let snapshot = health.snapshot();
-    let found = served(volume, driver.next).unwrap();
-    assert!(found.len() as u64 >= snapshot.packets_acked, "acknowledged packets are there");
-    if closed.is_ok() {
-        let told = told_drops(volume);
-        assert_eq!(
-            snapshot.packets_acked + told,
-            u64::from(pushed),
-            "every packet is durable or told as dropped"
-        );
-    }
-    drop(closed);
-    // And the next recorder goes on.
-    let mut next = Driver::new(volume.clone());
-    (next.next, next.now) = (driver.next, driver.now + 100_000);
-    next.start();
-    next.push(2);
-    next.wait(6_000);
-    assert!(next.believed.len() >= 2);
-}
-
-fn told_drops(volume: &SimVolume) -> u64 {
-    let mut told = 0;
-    for number in 0..volume.geometry().segments {
-        let Some(header) = read_header(volume, &UUID, number) else { continue };
-        scan_batches(volume, number, &header, &mut chunk_buffer(), |commit, _| told += commit.drops.total());
-    }
-    told
 }

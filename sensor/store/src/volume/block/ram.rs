@@ -120,6 +120,8 @@ struct Inner {
     operations: usize,
     fault: Option<DevFault>,
     forget_flushes: bool,
+    short_writes: bool,
+    silent: bool,
 }
 
 impl RamDev {
@@ -170,6 +172,16 @@ impl RamDev {
         self.inner().forget_flushes = forget;
     }
 
+    /// Whether a write that fails leaves its first half behind.
+    pub fn short_writes(&self, short: bool) {
+        self.inner().short_writes = short;
+    }
+
+    /// Whether what fails says "done": the canary of the fault loops.
+    pub fn silent_faults(&self, silent: bool) {
+        self.inner().silent = silent;
+    }
+
     /// Sets or clears the fault.
     pub fn set_fault(&self, fault: Option<DevFault>) {
         self.inner().fault = fault;
@@ -206,7 +218,13 @@ impl BlockDev for RamDev {
 
     fn write(&mut self, lba: u64, bytes: &[u8]) -> io::Result<()> {
         let mut inner = self.inner();
-        inner.operation()?;
+        if let Err(error) = inner.operation() {
+            let half = bytes.len() / SECTOR_BYTES / 2 * SECTOR_BYTES;
+            if inner.short_writes {
+                inner.image.put(lba, &bytes[..half]);
+            }
+            return if inner.silent { Ok(()) } else { Err(error) };
+        }
         check(lba, bytes.len(), self.geometry.sectors)?;
         inner.image.put(lba, bytes);
         inner.log.push(DevOperation::Write { lba, bytes: bytes.to_vec() });
@@ -215,7 +233,9 @@ impl BlockDev for RamDev {
 
     fn flush(&mut self) -> io::Result<()> {
         let mut inner = self.inner();
-        inner.operation()?;
+        if let Err(error) = inner.operation() {
+            return if inner.silent { Ok(()) } else { Err(error) };
+        }
         if !inner.forget_flushes {
             inner.log.push(DevOperation::Flush);
         }

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use super::recording::Run as Recording;
 use super::*;
 use crate::sim::explore::{Medium, Random, SEGMENT, UUID, explore, run, served};
-use crate::volume::block::{DevOperation, RamDev, RamImage};
+use crate::sim::faults::{Faulty, Trouble, fail_everywhere, fail_silently, lie_everywhere};
+use crate::volume::block::{DevFault, DevOperation, RamDev, RamImage};
 use hindcap_wire::ledger::HEADER_END;
 
 type Card = FatVolume<RamDev>;
@@ -22,6 +23,29 @@ fn layout() -> &'static Layout {
 }
 
 const SECTORS: u64 = 48 * MIB / 512;
+
+impl Faulty for Card {
+    fn fresh() -> Self {
+        static ROOMY: OnceLock<RamImage> = OnceLock::new();
+        let image = ROOMY.get_or_init(|| {
+            let mut dev = RamDev::new(2 * SECTORS);
+            let options = FormatOptions { segments_max: 9, uuid: UUID, ..options(1 << 20, SEGMENT) };
+            format(&mut dev, &options).unwrap();
+            dev.image()
+        });
+        Self::open(RamDev::with_image(image.clone())).unwrap()
+    }
+
+    fn operations(&self) -> usize {
+        self.dev.operations()
+    }
+
+    fn fail(&self, trouble: Option<Trouble>) {
+        self.dev.set_fault(trouble.map(|Trouble { from, count, errno, .. }| DevFault { from, count, errno }));
+        self.dev.short_writes(trouble.is_some_and(|trouble| trouble.short));
+        self.dev.silent_faults(trouble.is_some_and(|trouble| trouble.silent));
+    }
+}
 
 impl Medium for Card {
     type Image = RamImage;
@@ -121,6 +145,25 @@ fn every_acknowledged_packet_survives_every_cut_of_a_card() {
 /// Random states per write, beside the four fixed ones.
 fn random_states() -> u32 {
     std::env::var("HINDCAP_CRASH_STATES").ok().and_then(|count| count.parse().ok()).unwrap_or(12)
+}
+
+#[test]
+fn every_operation_of_a_card_may_fail_once_or_several_times() {
+    let runs = fail_everywhere::<Card>(1).unwrap();
+    println!("{runs} runs with a failing card");
+    assert!(runs > 400, "{runs}");
+}
+
+#[test]
+fn canary_a_card_whose_errors_nobody_hears_is_caught() {
+    assert!(fail_silently::<Card>().unwrap_err().contains("acknowledged"));
+}
+
+#[test]
+fn a_card_whose_flush_lies_costs_no_more_than_it_concerned() {
+    let states = lie_everywhere(&run(card()), &fresh().0).unwrap();
+    println!("{states} states after a flush that lied");
+    assert!(states > 300, "{states}");
 }
 
 #[test]
