@@ -182,7 +182,13 @@ pub fn eject(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let options = StoreOptions::new(&args.store.store, StoreSize::Keep);
     let store = Store::open_any(&options).map_err(|error| doing(error.into()))?;
     let now = Reading { wall: wall(), monotonic_nanos: monotonic_nanos(), ..Reading::default() };
-    let done = store.eject(now).map_err(|error| doing(error.into()))?;
+    let events = store.open_events().map_err(|error| doing(error.into()))?;
+    let mut done = store.eject(now).map_err(|error| doing(error.into()))?;
+    if let Some(events) = events {
+        let pinned = events.eject(now).map_err(|error| doing(error.into()))?;
+        done.segments += pinned.segments;
+        done.closed += pinned.closed;
+    }
     if args.json {
         println!(
             "{}",

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hindcap_args::QueryArgs;
+use hindcap_store::events::SHARE_MAX;
 use hindcap_wire::message::Format;
 use log::LevelFilter;
 
 use crate::card::FormatArgs;
 use crate::exit;
-use crate::units::{Quota, Size, Span};
+use crate::units::{Percent, Quota, Size, Span};
 
 /// Full-packet recorder with hindsight: records an interface into a bounded store and gives back exactly the packets
 /// asked for.
@@ -93,6 +94,16 @@ pub struct WriteStoreArgs {
     /// Bytes of one segment, fixed when the store is made [default: 64MiB, less in a store below 512MiB]
     #[arg(long, value_name = "SIZE")]
     pub segment_size: Option<Size>,
+
+    /// Share of the store for the event ring, where pinned sessions are kept; 0% takes it away with all that is in it
+    /// [default: as it is; a new store 10%]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_event_share)]
+    pub event_share: Option<Percent>,
+}
+
+fn parse_event_share(text: &str) -> Result<Percent, String> {
+    let share: Percent = text.parse().map_err(|error| format!("{error}"))?;
+    if share.0 <= SHARE_MAX { Ok(share) } else { Err(format!("expected a share from 0% to {SHARE_MAX}%")) }
 }
 
 /// Arguments of `record`.

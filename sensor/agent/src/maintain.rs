@@ -1,7 +1,10 @@
 //! `hindcapd verify` and `reindex`: whether the store is whole, and its indexes built anew from the packets.
 
 use hindcap_store::verify::{SegmentKind, SegmentReport, verify as look};
-use hindcap_store::{Reading, Reindexed, Store, StoreOptions, StoreSize, open_reader, reindex as rebuild};
+use hindcap_store::{
+    Class, Reading, Reindexed, Store, StoreOptions, StoreSize, open_events_reader, open_reader,
+    reindex as rebuild,
+};
 use serde_json::{Value, json};
 
 use crate::cli::WholeStoreArgs;
@@ -13,19 +16,23 @@ use crate::exit::{Code, Failure};
 /// # Errors
 /// There is no store.
 pub fn verify(args: &WholeStoreArgs) -> Result<Code, Failure> {
-    let (volume, state) =
-        open_reader(&args.store.store).map_err(|error| Failure::from(error).doing("verify"))?;
+    let doing = |error| Failure::from(error).doing("verify");
+    let path = &args.store.store;
+    let mut rings = vec![(Class::General, open_reader(path).map_err(doing)?)];
+    rings.extend(open_events_reader(path).map_err(doing)?.map(|events| (Class::Event, events)));
     let mut reports = Vec::new();
-    look(&volume, &state, |report| {
-        if !args.json {
-            print(&report);
-        }
-        reports.push(report);
-    });
-    let findings: usize = reports.iter().map(|report| report.findings.len()).sum();
-    let packets: u64 = reports.iter().map(|report| report.packets).sum();
+    for (class, (volume, state)) in rings {
+        look(&volume, &state, |report| {
+            if !args.json {
+                print(class, &report);
+            }
+            reports.push((class, report));
+        });
+    }
+    let findings: usize = reports.iter().map(|(_, report)| report.findings.len()).sum();
+    let packets: u64 = reports.iter().map(|(_, report)| report.packets).sum();
     if args.json {
-        let segments: Vec<Value> = reports.iter().map(as_json).collect();
+        let segments: Vec<Value> = reports.iter().map(|(class, report)| as_json(*class, report)).collect();
         println!("{}", json!({ "segments": segments, "packets": packets, "findings": findings }));
     } else {
         let verdict = match findings {
@@ -38,15 +45,32 @@ pub fn verify(args: &WholeStoreArgs) -> Result<Code, Failure> {
     Ok(if findings == 0 { Code::Done } else { Code::Partial })
 }
 
-fn print(report: &SegmentReport) {
-    for finding in &report.findings {
-        println!("segment {:06} (generation {}): {finding}", report.number, report.generation);
+/// What stands before the number of a segment.
+const fn ring(class: Class) -> &'static str {
+    match class {
+        Class::General => "",
+        Class::Event => "event ring, ",
     }
 }
 
-fn as_json(report: &SegmentReport) -> Value {
+const fn class_word(class: Class) -> &'static str {
+    match class {
+        Class::General => "general",
+        Class::Event => "event",
+    }
+}
+
+fn print(class: Class, report: &SegmentReport) {
+    let ring = ring(class);
+    for finding in &report.findings {
+        println!("{ring}segment {:06} (generation {}): {finding}", report.number, report.generation);
+    }
+}
+
+fn as_json(class: Class, report: &SegmentReport) -> Value {
     let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     json!({
+        "class": class_word(class),
         "number": report.number,
         "generation": report.generation,
         "kind": kind(report.kind),
@@ -75,14 +99,23 @@ pub fn reindex(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let mut store = Store::open_any(&options).map_err(|error| doing(error.into()))?;
     let now = Reading { wall: wall(), monotonic_nanos: monotonic_nanos(), ..Reading::default() };
     let mut done = Vec::new();
-    rebuild(&mut store, now, |number, generation, result| done.push((number, generation, result)))
+    rebuild(&mut store, now, |number, generation, result| {
+        done.push((Class::General, number, generation, result));
+    })
+    .map_err(|error| doing(error.into()))?;
+    if let Some(mut events) = store.open_events().map_err(|error| doing(error.into()))? {
+        rebuild(&mut events, now, |number, generation, result| {
+            done.push((Class::Event, number, generation, result));
+        })
         .map_err(|error| doing(error.into()))?;
-    let count = |wanted: Reindexed| done.iter().filter(|(_, _, result)| *result == wanted).count();
+    }
+    let count = |wanted: Reindexed| done.iter().filter(|(.., result)| *result == wanted).count();
     if args.json {
         let segments: Vec<Value> = done
             .iter()
-            .map(|(number, generation, result)| {
-                json!({ "number": number, "generation": generation, "result": word(*result) })
+            .map(|(class, number, generation, result)| {
+                let class = class_word(*class);
+                json!({ "class": class, "number": number, "generation": generation, "result": word(*result) })
             })
             .collect();
         println!("{}", json!({ "segments": segments }));

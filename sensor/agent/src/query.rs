@@ -6,7 +6,7 @@ use std::path::Path;
 use hindcap_extract::sink::SavefileSink;
 use hindcap_extract::{Beside, Options, plan, priority, run, search as list};
 use hindcap_store::volume::any::AnyReader;
-use hindcap_store::{Reader, ReaderOptions, open_reader};
+use hindcap_store::{Reader, ReaderOptions, open_events_reader, open_reader};
 use hindcap_wire::message::answer::{Answer, Bytes, WhyEmpty};
 use hindcap_wire::message::{Format as FileFormat, Limits};
 use hindcap_wire::savefile::Format;
@@ -17,12 +17,25 @@ use crate::clock::wall;
 use crate::exit::{Code, Failure};
 use crate::stop::Stop;
 
-/// A reader of the store at `path`, beside whoever writes.
+/// A reader of the store at `path` and of its event ring, beside whoever writes. An event ring that cannot be read is told
+/// and left out.
 ///
 /// # Errors
 /// There is no store, or it cannot be read.
 pub fn open(path: &Path) -> Result<Reader<AnyReader>, Failure> {
-    Ok(Reader::open(open_reader(path)?.0, ReaderOptions::default())?)
+    let general = Reader::open(open_reader(path)?.0, ReaderOptions::default())?;
+    let events = match open_events_reader(path) {
+        Ok(None) => return Ok(general),
+        Ok(Some((volume, _))) => Reader::open(volume, ReaderOptions::default()).map_err(Failure::from),
+        Err(error) => Err(error.into()),
+    };
+    Ok(match events {
+        Ok(events) => general.with_events(events),
+        Err(failure) => {
+            log::warn!("the event ring cannot be read, so pinned sessions may be missing: {failure}");
+            general
+        }
+    })
 }
 
 /// Steps back behind the recorder.

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use hindcap_store::volume::VolumeRead;
 use hindcap_store::volume::any::AnyReader;
-use hindcap_store::{Reader, ReaderOptions, SegmentInfo, SegmentState, layout, open_reader};
+use hindcap_store::{
+    Reader, ReaderOptions, SegmentInfo, SegmentState, layout, open_events_reader, open_reader,
+};
 use hindcap_wire::drops::DropCounts;
-use hindcap_wire::message::StoreStatus;
+use hindcap_wire::message::{EventsStatus, StoreStatus};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 use serde::Serialize;
 
@@ -42,6 +44,8 @@ pub struct StoreReport {
     pub clock: ClockState,
     /// What also goes into the status at the broker.
     pub store: StoreStatus,
+    /// The event ring, where there is one.
+    pub events: Option<EventsStatus>,
 }
 
 /// Reads the store at `path`.
@@ -95,7 +99,28 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
             bytes_captured: None,
             bytes_written: Some(state.odometer_bytes),
         },
+        events: events_status(path)?,
     })
+}
+
+/// What there is to say about the event ring of the store at `path`; `None` without one.
+///
+/// # Errors
+/// It has one that cannot be read.
+pub fn events_status(path: &Path) -> Result<Option<EventsStatus>, Failure> {
+    let Some((volume, _)) = open_events_reader(path)? else { return Ok(None) };
+    let geometry = volume.geometry();
+    let reader = Reader::open(volume, ReaderOptions::default())?;
+    let segments = reader.segments();
+    let holding = with_packets(segments).count() as u64;
+    Ok(Some(EventsStatus {
+        quota_bytes: layout::store_bytes(geometry.segment_bytes, geometry.segments),
+        used_bytes: holding * u64::from(geometry.segment_bytes),
+        packets: with_packets(segments).map(|segment| segment.packets).sum(),
+        oldest: with_packets(segments).map(|segment| segment.first).min(),
+        newest: with_packets(segments).map(|segment| segment.last).max(),
+        ..EventsStatus::default()
+    }))
 }
 
 /// Drops that only the batches of unsealed segments tell.
@@ -153,10 +178,13 @@ pub fn between(first: Timestamp, last: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hindcap_store::Class;
+
     use super::*;
 
     fn sealed(first: u64, last: u64) -> SegmentInfo {
         SegmentInfo {
+            class: Class::General,
             number: 0,
             generation: 1,
             state: SegmentState::Sealed,

@@ -72,8 +72,9 @@ fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
         promiscuous: config.promiscuous,
     })
     .map_err(|error| doing(error.into()))?;
-    let store = open_for_writing(&config.store, Some(config.store_size), config.segment.0)
-        .map_err(|error| doing(error.into()))?;
+    let store =
+        open_for_writing(&config.store, Some(config.store_size), config.segment.0, Some(config.event_share))
+            .map_err(|error| doing(error.into()))?;
     let options = RecorderOptions {
         flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: config.hash_chain,

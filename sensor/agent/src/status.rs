@@ -47,6 +47,14 @@ fn print(report: &StoreReport) {
         println!("forecast    {} when full, at the rate of late", ago(secs.saturating_mul(1_000_000_000)));
     }
     println!("packets     {}, {}", report.packets, Bytes(report.captured_bytes));
+    match &report.events {
+        None => println!("event ring  none: sessions cannot be pinned in this store"),
+        Some(events) => {
+            let (used, quota) = (Bytes(events.used_bytes), Bytes(events.quota_bytes));
+            let since = events.oldest.map_or_else(String::new, |oldest| format!(" since {oldest}"));
+            println!("event ring  {used} of {quota}, {} packets{since}", events.packets);
+        }
+    }
     println!("dropped     {}", report.drops_total);
     if report.segments_damaged > 0 {
         println!("damaged     {} segments: see 'hindcapd verify'", report.segments_damaged);

@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use hindcap_store::volume::any::{AnyVolume, Place};
-use hindcap_store::{Store, StoreError, StoreOptions, StoreSize};
+use hindcap_store::{EventShare, Store, StoreError, StoreOptions, StoreSize};
 
 use hindcap_wire::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
 
 use crate::cli::WriteStoreArgs;
-use crate::units::{Quota, Size};
+use crate::units::{Percent, Quota, Size};
 
 /// Share of the file system that a store gets when nobody said.
 const DEFAULT_PERCENT: u8 = 25;
+/// Share of a new store that its event ring gets when nobody said.
+const DEFAULT_EVENT_PERCENT: u8 = 10;
 
 /// The size in the words of the store.
 const fn store_size(quota: Quota) -> StoreSize {
@@ -41,6 +43,7 @@ pub fn open_for_writing(
     path: &Path,
     quota: Option<Quota>,
     segment: Option<Size>,
+    event_share: Option<Percent>,
 ) -> Result<Store<AnyVolume>, StoreError> {
     // A card is made by `hindcapd format`, which asks first; it is never made on the way, and keeps its size.
     let exists = match Place::parse(path) {
@@ -53,6 +56,11 @@ pub fn open_for_writing(
         (None, false) => StoreSize::Percent(DEFAULT_PERCENT),
     };
     let mut options = StoreOptions::new(path, size);
+    options.event_share = match (event_share, exists) {
+        (Some(Percent(share)), _) => EventShare::Percent(share),
+        (None, true) => EventShare::Keep,
+        (None, false) => EventShare::Percent(DEFAULT_EVENT_PERCENT),
+    };
     options.segment_bytes = match (segment, options.size) {
         // What does not fit is no segment size either: the store says so.
         (Some(Size(bytes)), _) => u32::try_from(bytes).unwrap_or(0),
@@ -80,7 +88,7 @@ pub fn open_for_writing(
 /// # Errors
 /// As [`open_for_writing`].
 pub fn open_from_args(args: &WriteStoreArgs) -> Result<Store<AnyVolume>, StoreError> {
-    open_for_writing(&args.store, args.store_size, args.segment_size)
+    open_for_writing(&args.store, args.store_size, args.segment_size, args.event_share)
 }
 
 #[cfg(test)]
@@ -98,9 +106,9 @@ mod tests {
     fn a_store_is_made_then_kept_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
-        let made = open_for_writing(&path, Some(Quota::Bytes(64 << 20)), None).unwrap().geometry();
+        let made = open_for_writing(&path, Some(Quota::Bytes(64 << 20)), None, None).unwrap().geometry();
         assert_eq!(made.segment_bytes, 8 << 20);
         assert!(made.segments >= 6);
-        assert_eq!(open_for_writing(&path, None, None).unwrap().geometry(), made);
+        assert_eq!(open_for_writing(&path, None, None, None).unwrap().geometry(), made);
     }
 }

@@ -142,6 +142,25 @@ impl fmt::Display for Quota {
     }
 }
 
+/// A share in percent, written `10%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u8);
+
+impl FromStr for Percent {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
+        number.filter(|number| *number <= 100).map(Self).ok_or(UnitError("a share such as 10%"))
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +189,10 @@ mod tests {
         assert_eq!("2GiB".parse::<Quota>().unwrap().bytes(0), 2 << 30);
         for text in ["0%", "96%", "%", "25", "-5%"] {
             assert!(text.parse::<Quota>().is_err(), "{text}");
+        }
+        assert_eq!("10%".parse::<Percent>().unwrap().to_string(), "10%");
+        for text in ["10", "101%", "%", "-1%"] {
+            assert!(text.parse::<Percent>().is_err(), "{text}");
         }
     }
 }

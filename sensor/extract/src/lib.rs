@@ -26,6 +26,7 @@ pub mod sink;
 mod sorter;
 mod stream;
 mod survey;
+mod twins;
 
 pub use beside::Beside;
 pub use error::ExtractError;

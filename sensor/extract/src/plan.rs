@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hindcap_store::reader::{ReadError, Reader, SegmentInfo, SegmentState};
+use hindcap_store::reader::{Class, ReadError, Reader, SegmentInfo, SegmentState};
 use hindcap_store::volume::VolumeRead;
 use hindcap_wire::flow::FlowKey;
 use hindcap_wire::index::IndexDoc;
@@ -53,7 +53,7 @@ struct Counts {
 pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan, ExtractError> {
     let matcher = Matcher::new(query)?;
     let selector = Selector::new(query, matcher);
-    let segments = reader.segments().to_vec();
+    let (segments, pinned) = by_class(reader.segments());
     let mut plan = Plan {
         script: Script { reads: selector.reads, ..Script::default() },
         survey: Survey::new(query.time, &segments),
@@ -69,11 +69,19 @@ pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan
     for (segment, near) in segments.iter().zip(near) {
         plan.take(reader, segment, near);
     }
+    for segment in &pinned {
+        plan.take_pinned(reader, segment);
+    }
     plan.script.sort();
     if let Some(expression) = &query.filter {
         Filter::new(expression, &plan.link_types)?;
     }
     Ok(plan)
+}
+
+/// The segments of the general ring, and those of the event ring.
+pub(crate) fn by_class(segments: &[SegmentInfo]) -> (Vec<SegmentInfo>, Vec<SegmentInfo>) {
+    segments.iter().cloned().partition(|segment| segment.class == Class::General)
 }
 
 /// Which segments tell about `window`: those that touch it, and the nearest ones on either side.
@@ -159,6 +167,23 @@ impl Plan {
         }
     }
 
+    /// Takes a segment of the event ring. It holds copies of some sessions, so it tells nothing of coverage or drops.
+    fn take_pinned<V: VolumeRead>(&mut self, reader: &mut Reader<V>, segment: &SegmentInfo) {
+        let holds = segment.packets > 0;
+        self.segments_searched += u32::from(holds && self.query.time.touches(segment.first, segment.last));
+        let touches = holds && self.selector.reads.touches(segment.first, segment.last);
+        if !touches || !self.selector.may_be_in(reader, segment) {
+            return;
+        }
+        match reader.index(segment) {
+            Ok(doc) => {
+                self.add(segment, &doc);
+                self.lost_stretches(reader, segment);
+            }
+            Err(err) => self.lost(segment, &err, true),
+        }
+    }
+
     fn lost(&mut self, segment: &SegmentInfo, err: &ReadError, candidate: bool) {
         let range = TimeRange::new(segment.first, segment.last.plus_nanos(1));
         let (cause, bytes) = match err {
@@ -202,6 +227,9 @@ impl Plan {
             notes.push(
                 "too many sessions to tell apart across segments; the number is an upper bound".to_owned(),
             );
+        }
+        if self.script.parts.iter().any(|part| part.segment.class == Class::Event) {
+            notes.push("packets that were pinned may be counted twice; they are given once".to_owned());
         }
         let nothing = self.script.units.is_empty();
         Estimate {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
-use hindcap_store::reader::Reader;
+use hindcap_store::reader::{Class, Reader};
 use hindcap_store::volume::VolumeRead;
 use hindcap_wire::message::Limits;
 use hindcap_wire::message::answer::{Answer, Gap, Partial, Span};
@@ -19,6 +19,7 @@ use crate::session::{self, Chosen};
 use crate::sink::{ResultSink, SinkError};
 use crate::sorter::{Place, Waiting};
 use crate::stream::{Found, Judge, Report, Verdict, stream};
+use crate::twins::Twins;
 
 /// How a plan is carried out.
 #[derive(Clone, Copy, Debug)]
@@ -59,10 +60,11 @@ pub fn run<V: VolumeRead>(
         judge.chosen = Some(sessions.chosen);
         widened = Some(sessions.script);
     }
-    let mut given = Given { answer: &mut answer, limits: options.limits, full: None };
+    let twins = Twins::new(reader.segments());
+    let mut given = Given { answer: &mut answer, limits: options.limits, full: None, twins };
     if !report.cancelled {
         let script = widened.as_ref().unwrap_or(&plan.script);
-        let emit = |_: Place, kept: &mut Kept| Ok(given.packet(kept, sink)?);
+        let emit = |place: Place, kept: &mut Kept| Ok(given.packet(place, kept, sink)?);
         report.join(stream(reader, script, &mut judge, options.waiting_bytes_max, options.cancelled, emit)?);
     }
     let full = given.full;
@@ -77,10 +79,19 @@ struct Given<'a> {
     limits: Limits,
     /// The limit that was reached while there was more to give.
     full: Option<Partial>,
+    twins: Twins,
 }
 
 impl Given<'_> {
-    fn packet(&mut self, kept: &Kept, sink: &mut dyn ResultSink) -> Result<ControlFlow<()>, SinkError> {
+    fn packet(
+        &mut self,
+        place: Place,
+        kept: &Kept,
+        sink: &mut dyn ResultSink,
+    ) -> Result<ControlFlow<()>, SinkError> {
+        if self.twins.is_given(place, &kept.interface, kept.orig_len, &kept.bytes) {
+            return Ok(ControlFlow::Continue(()));
+        }
         let packets_max = self.limits.max_packets.filter(|max| self.answer.packets >= *max);
         let bytes_max = self.limits.max_bytes.filter(|max| sink.bytes_with(kept.bytes.len()) > *max);
         self.full = packets_max.map(Partial::PacketsMax).or(bytes_max.map(Partial::BytesMax));
@@ -91,6 +102,7 @@ impl Given<'_> {
             Packet { timestamp: kept.timestamp, interface: 0, orig_len: kept.orig_len, bytes: &kept.bytes };
         sink.packet(&kept.interface, &packet)?;
         self.answer.packets += 1;
+        self.answer.pinned_packets += u64::from(place.class == Class::Event);
         self.answer.bytes += kept.bytes.len() as u64;
         let first = self.answer.span.map_or(kept.timestamp, |span| span.first);
         self.answer.span = Some(Span { first, last: kept.timestamp });

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use hindcap_store::Class;
 use hindcap_wire::time::Timestamp;
 
 /// Where a packet stands: by time, then in the order of recording.
@@ -17,6 +18,8 @@ use hindcap_wire::time::Timestamp;
 pub(crate) struct Place {
     /// Its timestamp.
     pub at: Timestamp,
+    /// Its ring; of one instant, what was pinned comes last.
+    pub class: Class,
     /// Generation of its segment.
     pub generation: u64,
     /// Its offset in the segment.
@@ -129,7 +132,7 @@ mod tests {
     }
 
     fn place(at: u64, offset: u64) -> Place {
-        Place { at: Timestamp(at), generation: 1, offset }
+        Place { at: Timestamp(at), class: Class::General, generation: 1, offset }
     }
 
     /// Reads `times` as units of `unit` packets, pass by pass; gives (what came out, passes, most items waiting).

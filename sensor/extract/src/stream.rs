@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hindcap_store::reader::{PacketAt, ReadError, Reader, SegmentInfo, Served};
+use hindcap_store::reader::{Class, PacketAt, ReadError, Reader, SegmentInfo, Served};
 use hindcap_store::volume::VolumeRead;
 use hindcap_wire::index::{IndexDoc, PageSet};
 use hindcap_wire::limits::PAGE_BYTES;
@@ -138,8 +138,8 @@ pub(crate) trait Judge {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Report {
     pub bytes_read: u64,
-    /// Numbers of the segments that were read.
-    pub segments_read: BTreeSet<u32>,
+    /// The segments that were read.
+    pub segments_read: BTreeSet<(Class, u32)>,
     pub gaps: Vec<Gap>,
     pub cancelled: bool,
 }
@@ -159,7 +159,7 @@ impl Report {
         self.cancelled |= other.cancelled;
     }
 
-    fn served(&mut self, segment: u32, unit: &Unit, served: Result<Served, ReadError>) {
+    fn served(&mut self, segment: (Class, u32), unit: &Unit, served: Result<Served, ReadError>) {
         let whole = TimeRange::new(unit.first, unit.last.plus_nanos(1));
         match served {
             Ok(served) => {
@@ -277,8 +277,12 @@ impl<T: Waiting> Run<'_, T> {
         let Self { script, sorter, fragments, dissection, report, .. } = self;
         let mut visit = |at: PacketAt<'_>| {
             let timestamp = at.packet.timestamp;
-            let place =
-                Place { at: timestamp, generation: part.segment.generation, offset: u64::from(at.offset) };
+            let place = Place {
+                at: timestamp,
+                class: part.segment.class,
+                generation: part.segment.generation,
+                offset: u64::from(at.offset),
+            };
             if script.reads.contains(timestamp) && !sorter.is_done(place) {
                 dissect(at.link_type, at.packet.bytes, at.packet.orig_len, dissection);
                 fragments.resolve(dissection, timestamp);
@@ -287,7 +291,7 @@ impl<T: Waiting> Run<'_, T> {
             ControlFlow::Continue(())
         };
         let served = reader.packets(&part.segment, &pages, &mut visit);
-        report.served(part.segment.number, unit, served);
+        report.served((part.segment.class, part.segment.number), unit, served);
     }
 
     /// Gives out what is earlier than `before`; `last` says that nothing more comes in this pass.

@@ -320,10 +320,13 @@ fn shortened<T>(mut list: Vec<T>, what: &str, notes: &mut Vec<String>) -> Vec<T>
 
 #[cfg(test)]
 mod tests {
+    use hindcap_store::Class;
+
     use super::*;
 
     fn imported(number: u32, first: u64, last: u64) -> SegmentInfo {
         SegmentInfo {
+            class: Class::General,
             number,
             generation: u64::from(number) + 1,
             state: SegmentState::Sealed,

@@ -11,11 +11,13 @@
 //! - [`policy`]: what is left out on purpose, per packet.
 //! - [`reader`]: segments, indexes and packets for queries.
 //! - [`verify`] looks for damage, [`reindex()`] builds indexes and catalog anew from the packets.
+//! - [`events`]: the event ring, a second store for sessions that were pinned.
 //! - [`volume`]: the one door to storage; a directory, or FAT32 on a card. [`sim`] is a medium that forgets, for tests.
 
 pub mod catalog;
 mod eject;
 mod error;
+pub mod events;
 mod health;
 pub mod holds;
 pub mod index;
@@ -43,11 +45,13 @@ mod writer;
 
 pub use eject::{Eject, Ejected};
 pub use error::StoreError;
+pub use events::open_events_reader;
 pub use health::{Health, HealthSnapshot};
 pub use index::Indexer;
-pub use options::{BackEnd, Reading, RecorderOptions, StoreOptions, StoreSize};
+pub use options::{BackEnd, EventShare, Reading, RecorderOptions, StoreOptions, StoreSize};
 pub use place::{open_card, open_reader};
-pub use reader::{PacketAt, ReadError, Reader, ReaderOptions, SegmentInfo, SegmentState, Served};
+pub use reader::{Class, PacketAt, ReadError, Reader, ReaderOptions, SegmentInfo, SegmentState, Served};
 pub use recorder::Recorder;
 pub use reindex::{Reindexed, reindex};
+pub use state::State;
 pub use store::{Store, segment_path};

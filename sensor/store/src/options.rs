@@ -29,6 +29,16 @@ pub enum StoreSize {
     Keep,
 }
 
+/// How much of a store in a directory its event ring takes: room for sessions that were pinned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventShare {
+    /// As it is: an existing one keeps its size; a new store gets none.
+    #[default]
+    Keep,
+    /// So many percent of the store's size (0 to 50); 0 takes away the event ring with all that is in it.
+    Percent(u8),
+}
+
 /// How to create or open a store for writing.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -40,13 +50,16 @@ pub struct StoreOptions {
     pub segment_bytes: u32,
     /// Identity of a new store; `None` draws one from the system.
     pub uuid: Option<[u8; 16]>,
+    /// What of `size` belongs to the event ring.
+    pub event_share: EventShare,
 }
 
 impl StoreOptions {
     /// A store at `path` of `size` with segments of 64 MiB.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, size: StoreSize) -> Self {
-        Self { path: path.into(), size, segment_bytes: SEGMENT_BYTES_DEFAULT, uuid: None }
+        let event_share = EventShare::Keep;
+        Self { path: path.into(), size, segment_bytes: SEGMENT_BYTES_DEFAULT, uuid: None, event_share }
     }
 
     /// Whether `segment_bytes` is a size that segments can have.

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::events;
 use crate::holds::Keep;
 use crate::layout::{SEGMENTS_MIN, catalog_bytes, segments_within, store_bytes};
 use crate::resize;
@@ -59,6 +60,11 @@ impl Store<DirVolume> {
         let quota = quota_bytes(options)?.ok_or(StoreError::NotAStore { path: path.clone() })?;
         let uuid = options.uuid.map_or_else(draw_uuid, Ok)?;
         let health = Arc::new(Health::default());
+        // The event ring first, as long as there is room for sure.
+        let event_plan = events::plan(path, options.segment_bytes, Some(quota), options.event_share);
+        events::make_room(path, event_plan, &health);
+        events::settle(path, event_plan, &health);
+        let quota = quota.saturating_sub(event_plan.bytes());
         let segments = resize::allocate_ring(path, options.segment_bytes, quota, &health)?;
         dir::allocate(&path.join(CATALOG_FILE), catalog_bytes(options.segment_bytes, segments))?;
         dir::allocate(&path.join(STATE_FILE), STATE_BYTES)?;
@@ -94,16 +100,21 @@ impl Store<DirVolume> {
             health.lose_holds();
             dir::allocate(&path.join(STATE_FILE), STATE_BYTES)?;
         }
-        let wanted = match quota_bytes(options)? {
+        let quota = quota_bytes(options)?;
+        let event_plan = events::plan(path, state.segment_bytes, quota, options.event_share);
+        let quota = quota.map(|quota| quota.saturating_sub(event_plan.bytes()));
+        let wanted = match quota {
             Some(quota) => segments_within(state.segment_bytes, quota),
             None => state.segments,
         };
         if wanted < SEGMENTS_MIN {
             let needed_bytes = store_bytes(state.segment_bytes, SEGMENTS_MIN);
-            let available_bytes = quota_bytes(options)?.unwrap_or(0);
+            let available_bytes = quota.unwrap_or(0);
             return Err(StoreError::TooSmall { path: path.clone(), needed_bytes, available_bytes });
         }
+        events::make_room(path, event_plan, &health);
         let segments = resize::resize(path, &state, wanted, &health)?;
+        events::settle(path, event_plan, &health);
         let mut volume = DirVolume::new(path.clone(), state.segment_bytes, segments, lock);
         if lost || segments != state.segments {
             state.segments = segments;
@@ -260,7 +271,16 @@ fn quota_bytes(options: &StoreOptions) -> Result<Option<u64>, StoreError> {
 
 /// A store is only made where nothing else is.
 fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
-    let ours = [dir::SEGMENTS_DIR, CATALOG_FILE, STATE_FILE, LOCK_FILE, dir::CONTENTS_FILE, "lost+found"];
+    let ours = [
+        dir::SEGMENTS_DIR,
+        events::EVENTS_DIR,
+        events::pins::PINS_FILE,
+        CATALOG_FILE,
+        STATE_FILE,
+        LOCK_FILE,
+        dir::CONTENTS_FILE,
+        "lost+found",
+    ];
     for entry in fs::read_dir(path).map_err(io_error("list", path))? {
         let name = entry.map_err(io_error("list", path))?.file_name().to_string_lossy().into_owned();
         if !ours.contains(&name.as_str()) {

@@ -159,6 +159,23 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
             let _ = writeln!(text, "  retention: {} at the rate of late", span(secs));
         }
     }
+    if let Some(events) = &status.events {
+        let (used, quota) = (Bytes(events.used_bytes), Bytes(events.quota_bytes));
+        let _ = writeln!(
+            text,
+            "  event ring: {used} of {quota}, {} pins active, {} packets ({}) copied",
+            events.pins_active,
+            events.packets_copied,
+            Bytes(events.bytes_copied)
+        );
+        if let Some(oldest) = events.oldest {
+            let _ = writeln!(text, "  pinned packets since {oldest}");
+        }
+        if events.segments_missed > 0 {
+            let missed = events.segments_missed;
+            let _ = writeln!(text, "  {missed} segments were overwritten before pins had been through them");
+        }
+    }
     let _ = writeln!(text, "  clock: {}", status.clock.state.name());
     let jobs = status.jobs;
     let _ = writeln!(

@@ -71,6 +71,8 @@ pub struct Status {
     pub capture: Option<CaptureStatus>,
     /// What is stored.
     pub store: Option<StoreStatus>,
+    /// What was pinned, where the store has an event ring.
+    pub events: Option<EventsStatus>,
     /// The clock.
     pub clock: ClockStatus,
     /// The machine.
@@ -138,6 +140,29 @@ pub struct HeldStatus {
     pub min_age_secs: Option<u64>,
 }
 
+/// The event ring: sessions that were pinned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsStatus {
+    /// Most bytes the event ring may take; part of the store's.
+    pub quota_bytes: u64,
+    /// Bytes of segments that hold packets.
+    pub used_bytes: u64,
+    /// Packets in it.
+    pub packets: u64,
+    /// The oldest packet.
+    pub oldest: Option<Timestamp>,
+    /// The newest packet.
+    pub newest: Option<Timestamp>,
+    /// Pins at work: being copied, or waiting for what comes.
+    pub pins_active: u32,
+    /// Packets copied for the pins that are remembered.
+    pub packets_copied: u64,
+    /// Their captured bytes.
+    pub bytes_copied: u64,
+    /// Segments of the general ring that were overwritten before a pin had been through them.
+    pub segments_missed: u64,
+}
+
 /// The clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockStatus {
@@ -191,6 +216,7 @@ impl Status {
             unsigned_requests: false,
             capture: None,
             store: None,
+            events: None,
             clock: ClockStatus::default(),
             machine: MachineStatus::default(),
             jobs: JobStatus::default(),

@@ -10,7 +10,9 @@ use hindcap_wire::limits::{
 
 use hindcap_uplink::Broker;
 
-use crate::units::{Quota, Size, Span};
+use hindcap_store::events::SHARE_MAX;
+
+use crate::units::{Percent, Quota, Size, Span};
 
 /// One configuration key.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub enum Kind {
     Segment,
     /// Bytes with unit, at least this many, or a share of the file system.
     Quota(u64),
+    /// A share in percent, such as "10%", from and to inclusive.
+    Percent(u8, u8),
     /// A duration with its unit, milliseconds from and to inclusive.
     Duration(u64, u64),
 }
@@ -83,6 +87,7 @@ impl Kind {
                     Quota::PERCENT_MAX
                 )
             }
+            Self::Percent(from, to) => format!("a share from {from}% to {to}%"),
             Self::Duration(from, to) => format!("a duration from {} to {}", millis(*from), millis(*to)),
         }
     }
@@ -106,6 +111,9 @@ impl Kind {
                 Ok(Quota::Percent(_)) => true,
                 Err(_) => false,
             },
+            Self::Percent(from, to) => {
+                text.parse().is_ok_and(|share: Percent| (*from..=*to).contains(&share.0))
+            }
             Self::Duration(from, to) => {
                 text.parse().is_ok_and(|span: Span| (*from..=*to).contains(&span.millis()))
             }
@@ -218,6 +226,12 @@ pub const KEYS: &[Key] = &[
         default: Some("true"),
         kind: Kind::Bool,
         meaning: "hash every segment with SHA-256 and chain the hashes; false spares processors without SHA instructions",
+    },
+    Key {
+        name: "policy.event_share",
+        default: Some("10%"),
+        kind: Kind::Percent(0, SHARE_MAX),
+        meaning: "share of store.size for the event ring, where pinned sessions are kept whole; 0% takes it away with all that is in it. A card keeps what it was formatted with",
     },
     Key {
         name: "mqtt.broker",

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::units::{Quota, Size, Span};
+use crate::units::{Percent, Quota, Size, Span};
 use keys::{KEYS, Key, SegmentSize};
 pub use reference::reference;
 
@@ -86,6 +86,7 @@ pub struct Config {
     pub segment: SegmentSize,
     pub flush_interval: Span,
     pub hash_chain: bool,
+    pub event_share: Percent,
     pub broker: String,
     pub username: String,
     pub password_file: String,
@@ -129,6 +130,7 @@ impl Config {
             segment: values.get("store.segment")?,
             flush_interval: values.get("store.flush_interval")?,
             hash_chain: values.get("store.hash_chain")?,
+            event_share: values.get("policy.event_share")?,
             broker: values.get("mqtt.broker")?,
             username: values.get("mqtt.username")?,
             password_file: values.get("mqtt.password_file")?,

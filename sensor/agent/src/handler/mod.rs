@@ -14,8 +14,8 @@ use hindcap_store::Health;
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
-    CaptureStatus, ClockStatus, EventBody, Extract, Limits, MachineStatus, Request, Search, Status,
-    StoreStatus,
+    CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Limits, MachineStatus, Request, Search,
+    Status, StoreStatus,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
@@ -28,7 +28,7 @@ use crate::exit::Failure;
 use crate::machine;
 use crate::query::{file_format, open};
 use crate::rates::Rates;
-use crate::report::store_status;
+use crate::report::{events_status, store_status};
 use spooling::Spooling;
 
 /// How long a look at the store is good enough for the status, nanoseconds.
@@ -119,6 +119,18 @@ impl Sensor {
     }
 }
 
+impl Sensor {
+    fn events_status(&self) -> Option<EventsStatus> {
+        match events_status(self.store()) {
+            Ok(status) => status,
+            Err(failure) => {
+                log::debug!("status of the event ring: {failure}");
+                None
+            }
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -133,6 +145,7 @@ impl Handler for Sensor {
             uptime_secs: monotonic_nanos() / 1_000_000_000,
             capture: self.capture_status(),
             store: self.store_status(),
+            events: self.events_status(),
             clock: ClockStatus { state: lock(&self.clock).state(), ..ClockStatus::default() },
             machine: MachineStatus {
                 load_percent: machine::load_percent(),

@@ -10,7 +10,7 @@ mod confirm;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 
-use hindcap_store::reader::{Reader, SegmentInfo};
+use hindcap_store::reader::{Class, Reader, SegmentInfo};
 use hindcap_store::volume::VolumeRead;
 use hindcap_wire::community_id::CommunityId;
 use hindcap_wire::flow::{FlowKey, addr_from_bytes};
@@ -21,6 +21,7 @@ use hindcap_wire::time::{TimeRange, Timestamp};
 
 use crate::error::ExtractError;
 use crate::limits::{ROWS_MAX, idle_nanos};
+use crate::plan::by_class;
 use crate::select::Selector;
 use crate::survey::Survey;
 use confirm::Confirmed;
@@ -31,21 +32,26 @@ struct Row {
     key: FlowKey,
     first: Timestamp,
     last: Timestamp,
-    packets: u64,
-    bytes: u64,
+    /// By ring: a pinned session has records in both.
+    packets: [u64; 2],
+    bytes: [u64; 2],
     tcp_flags: u8,
     /// Whether end `a` spoke first, as far as records tell.
     a_first: bool,
 }
 
 impl Row {
-    fn of(flow: &FlowRecord<'_>) -> Self {
+    fn of(flow: &FlowRecord<'_>, class: Class) -> Self {
+        let of_class = |count: u64| match class {
+            Class::General => [count, 0],
+            Class::Event => [0, count],
+        };
         Self {
             key: flow.key,
             first: flow.first,
             last: flow.last,
-            packets: flow.packets.into(),
-            bytes: flow.bytes,
+            packets: of_class(flow.packets.into()),
+            bytes: of_class(flow.bytes),
             tcp_flags: flow.tcp_flags,
             a_first: flow.a_sent_first,
         }
@@ -60,8 +66,10 @@ impl Row {
         self.a_first = if other.first < self.first { other.a_first } else { self.a_first };
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
-        self.packets += other.packets;
-        self.bytes += other.bytes;
+        for class in 0..2 {
+            self.packets[class] += other.packets[class];
+            self.bytes[class] += other.bytes[class];
+        }
         self.tcp_flags |= other.tcp_flags;
     }
 
@@ -80,8 +88,9 @@ impl Row {
             client_port,
             server,
             server_port,
-            packets: self.packets,
-            bytes: self.bytes,
+            // What both rings have of a session counts once.
+            packets: self.packets[0].max(self.packets[1]),
+            bytes: self.bytes[0].max(self.bytes[1]),
             tcp_flags: self.tcp_flags,
             community_id: CommunityId::of(key).to_string(),
         }
@@ -126,7 +135,7 @@ pub fn search<V: VolumeRead>(
         search.take(reader, segment, what);
     }
     search.extend(reader, newest_first);
-    let survey = crate::plan::survey(reader, query.time, &segments);
+    let survey = crate::plan::survey(reader, query.time, &by_class(&segments).0);
     Ok(search.finish(query, &segments, &survey))
 }
 
@@ -155,8 +164,8 @@ struct Search {
     dropped: bool,
     /// Flows without record, and where.
     flood: Option<(u64, TimeRange)>,
-    /// Numbers of the segments whose records were read.
-    read: BTreeSet<u32>,
+    /// The segments whose records were read.
+    read: BTreeSet<(Class, u32)>,
     /// Segments whose records cannot be read.
     lost: u32,
 }
@@ -172,9 +181,9 @@ impl Search {
             self.lost += 1;
             return;
         };
-        self.read.insert(segment.number);
+        self.read.insert((segment.class, segment.number));
         for flow in doc.flows() {
-            let row = Row::of(&flow);
+            let row = Row::of(&flow, segment.class);
             let within = self.window.touches(row.first, row.last);
             if within != (what == Take::Beyond)
                 && self.wants(&flow)

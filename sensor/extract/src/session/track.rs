@@ -131,6 +131,7 @@ impl Tracks {
 
 #[cfg(test)]
 mod tests {
+    use hindcap_store::Class;
     use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 
     use super::*;
@@ -150,7 +151,7 @@ mod tests {
         };
         for (offset, (secs, tcp_flags, forward)) in (0..).zip(packets) {
             let seen = Seen { key, forward: *forward, tcp_flags: *tcp_flags, hit: false, fits: true };
-            tracks.see(Place { at: at(*secs), generation: 1, offset }, &seen);
+            tracks.see(Place { at: at(*secs), class: Class::General, generation: 1, offset }, &seen);
         }
         let done = tracks.finish().remove(&key).unwrap_or_default();
         done.iter().map(|(from, to)| (from.at.secs(), to.at.secs())).collect()

@@ -14,9 +14,21 @@ pub enum SegmentState {
     Damaged,
 }
 
+/// Which ring a segment belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Everything that was recorded, until it is overwritten.
+    #[default]
+    General,
+    /// Copies of sessions that were pinned.
+    Event,
+}
+
 /// One segment that holds something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentInfo {
+    /// Its ring.
+    pub class: Class,
     /// Its number in the volume.
     pub number: u32,
     /// Its turn of the ring: higher is newer.

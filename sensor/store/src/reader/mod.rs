@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use pages::pages_are_trusted;
 
 pub use error::{Damage, ReadError, Served};
-pub use info::{SegmentInfo, SegmentState};
+pub use info::{Class, SegmentInfo, SegmentState};
 
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
@@ -90,6 +90,8 @@ pub struct Reader<V> {
     /// The growing index of the open segment.
     scan: Option<Box<Scan>>,
     buffer: Vec<u8>,
+    /// The event ring beside this one.
+    events: Option<Box<Self>>,
 }
 
 impl<V: VolumeRead> Reader<V> {
@@ -108,9 +110,39 @@ impl<V: VolumeRead> Reader<V> {
             indexes: Vec::new(),
             scan: None,
             buffer: Vec::new(),
+            events: None,
         };
         reader.refresh()?;
         Ok(reader)
+    }
+
+    /// Reads the event ring as well: its segments come behind those of this ring, as [`Class::Event`], and are served as
+    /// these are.
+    #[must_use]
+    pub fn with_events(mut self, events: Self) -> Self {
+        self.events = Some(Box::new(events));
+        self.list();
+        self
+    }
+
+    /// Looks at the event ring through `read`, when there is one.
+    fn event_ring<T>(
+        &mut self,
+        segment: &SegmentInfo,
+        read: impl FnOnce(&mut Self, &SegmentInfo) -> Result<T, ReadError>,
+    ) -> Option<Result<T, ReadError>> {
+        if segment.class == Class::General {
+            return None;
+        }
+        let plain = SegmentInfo { class: Class::General, ..segment.clone() };
+        let gone = ReadError::Gone { segment: segment.number, generation: segment.generation };
+        Some(self.events.as_mut().map_or(Err(gone), |events| read(events, &plain)))
+    }
+
+    fn list(&mut self) {
+        self.infos = self.known.iter().map(|known| known.info.clone()).collect();
+        let events = self.events.iter().flat_map(|events| events.segments());
+        self.infos.extend(events.map(|info| SegmentInfo { class: Class::Event, ..info.clone() }));
     }
 
     /// Takes notice of what was written since: one small read per segment, and what was committed to the open one.
@@ -119,14 +151,20 @@ impl<V: VolumeRead> Reader<V> {
     /// When the volume cannot be read at all.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
         self.known = survey::survey(&self.volume, std::mem::take(&mut self.known))?;
-        self.infos = self.known.iter().map(|known| known.info.clone()).collect();
-        let oldest = self.infos.first().map_or(0, |info| info.generation);
+        if let Some(events) = &mut self.events {
+            // The general ring is served whatever became of the other.
+            if let Err(error) = events.refresh() {
+                log::warn!("the event ring cannot be read: {error}");
+            }
+        }
+        self.list();
+        let oldest = self.known.first().map_or(0, |known| known.info.generation);
         self.filters.forget_before(oldest);
         self.indexes.retain(|indexed| indexed.generation >= oldest);
         Ok(())
     }
 
-    /// All segments that hold something, oldest generation first.
+    /// All segments that hold something, oldest generation first; those of the event ring, if it is read, come last.
     #[must_use]
     pub fn segments(&self) -> &[SegmentInfo] {
         &self.infos
@@ -148,6 +186,10 @@ impl<V: VolumeRead> Reader<V> {
 
     /// Whether `segment` may hold packets that have all of `keys`. `false` is certain; `true` when nothing is known.
     pub fn may_contain(&mut self, segment: &SegmentInfo, keys: &[FilterKey]) -> bool {
+        let in_events = self.event_ring(segment, |events, segment| Ok(events.may_contain(segment, keys)));
+        if let Some(answer) = in_events {
+            return answer.unwrap_or(true);
+        }
         let entry = self.known(segment).ok().and_then(|known| known.entry);
         entry.is_none_or(|entry| self.filters.may_contain(&self.volume, segment.number, &entry, keys))
     }
@@ -162,6 +204,9 @@ impl<V: VolumeRead> Reader<V> {
     }
 
     fn indexed(&mut self, segment: &SegmentInfo) -> Result<Indexed, ReadError> {
+        if let Some(indexed) = self.event_ring(segment, Self::indexed) {
+            return indexed;
+        }
         let known = self.known(segment)?.clone();
         let cached = self.indexes.iter().position(|indexed| indexed.generation == segment.generation);
         if let Some(at) = cached.filter(|at| self.indexes[*at].whole) {
@@ -279,6 +324,11 @@ impl<V: VolumeRead> Reader<V> {
         pages: &PageSet,
         visit: &mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>,
     ) -> Result<Served, ReadError> {
+        if let Some(served) =
+            self.event_ring(segment, |events, segment| events.packets(segment, pages, visit))
+        {
+            return served;
+        }
         let Indexed { doc, .. } = self.indexed(segment)?;
         let mut served = Served::default();
         let mut buffer = std::mem::take(&mut self.buffer);

@@ -8,7 +8,7 @@ use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::time::{ClockState, Timestamp};
 
 use super::ReadError;
-use super::info::{SegmentInfo, SegmentState};
+use super::info::{Class, SegmentInfo, SegmentState};
 use super::scan::Turn;
 use crate::catalog::{self, Entry};
 use crate::lost_header;
@@ -176,6 +176,7 @@ fn header_of_summary(volume: &impl VolumeRead, number: u32) -> Result<Option<Seg
 
 fn info_of_entry(number: u32, header: &SegmentHeader, entry: &Entry) -> SegmentInfo {
     SegmentInfo {
+        class: Class::General,
         number,
         generation: entry.generation,
         state: SegmentState::Sealed,
@@ -202,6 +203,7 @@ fn info_of_provisional(number: u32, header: &SegmentHeader, said: &Provisional) 
 fn info_of_summary(number: u32, page: &SummaryPage) -> SegmentInfo {
     let summary = &page.summary;
     SegmentInfo {
+        class: Class::General,
         number,
         generation: page.generation,
         state: SegmentState::Sealed,
@@ -230,6 +232,7 @@ fn info_of_batches(
     let from = before.as_ref().map_or(0, |info| info.data_bytes);
     let last = turn.last(volume, from)?.map(|commit| info_of_commit(number, header, &commit));
     Ok(last.or(before).unwrap_or_else(|| SegmentInfo {
+        class: Class::General,
         number,
         generation: header.generation,
         state: SegmentState::Open,
@@ -249,6 +252,7 @@ fn info_of_batches(
 
 fn info_of_commit(number: u32, header: &SegmentHeader, commit: &Commit) -> SegmentInfo {
     SegmentInfo {
+        class: Class::General,
         number,
         generation: header.generation,
         state: SegmentState::Open,

@@ -180,7 +180,7 @@ impl DirVolume {
         Self { reader: DirReader::new(path, geometry), _lock: lock, open: None, mode }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.reader.path
     }
 

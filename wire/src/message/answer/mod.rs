@@ -25,6 +25,8 @@ pub struct Answer {
     pub packets: u64,
     /// Captured bytes given (sum of `caplen`).
     pub bytes: u64,
+    /// Of the packets given, those that only the event ring still has: they were pinned before they were overwritten.
+    pub pinned_packets: u64,
     /// First and last packet given.
     pub span: Option<Span>,
     /// Segments whose time range touches the window.

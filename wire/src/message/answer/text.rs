@@ -153,6 +153,11 @@ impl fmt::Display for Answer {
             write!(f, ", {} to {}", span.first, span.last)?;
         }
         writeln!(f)?;
+        if self.pinned_packets > 0 {
+            f.write_str("pinned: ")?;
+            count(f, self.pinned_packets, "packet")?;
+            f.write_str(" of these only the event ring still has\n")?;
+        }
         if let Some(why) = self.why_empty {
             writeln!(f, "empty: {why}")?;
         }

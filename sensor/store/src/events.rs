@@ -1,0 +1,181 @@
+//! The event ring: a second, small, complete store that keeps what was pinned while the general ring goes on wrapping.
+//!
+//! In a directory it is the store `events/` inside the store, with its own state, catalog, segments and lock, so that every
+//! tool that reads a store reads it too. It counts against the size of the store around it ([`EventShare`]). Pins are kept
+//! beside it ([`pins`]). Nothing that goes wrong with it keeps the general ring from recording.
+
+pub mod pins;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hindcap_wire::limits::SEGMENT_BYTES_MIN;
+
+use crate::layout::{SEGMENTS_MIN, segments_within, store_bytes};
+use crate::volume::any::{AnyReader, AnyVolume, Place};
+use crate::volume::dir::{self, STATE_FILE, io_error};
+use crate::{EventShare, Health, State, Store, StoreError, StoreOptions, StoreSize};
+
+/// The event ring of a `dir` store.
+pub const EVENTS_DIR: &str = "events";
+/// Largest segment of an event ring: what wraps is lost for a case, so it wraps in small steps; and index and tail of the
+/// second recorder stay small in memory.
+pub const EVENT_SEGMENT_BYTES_MAX: u32 = 16 << 20;
+/// Most of a store that an event ring may take, percent.
+pub const SHARE_MAX: u8 = 50;
+/// Segments that an event ring gets at least, by smaller segments.
+const SEGMENTS_WANTED: u64 = 8;
+
+/// Bytes of a segment of an event ring of at most `quota` bytes, beside a ring with segments of `general`.
+#[must_use]
+pub fn event_segment_bytes(quota: u64, general: u32) -> u32 {
+    let mut bytes = general.min(EVENT_SEGMENT_BYTES_MAX);
+    while bytes / 2 >= SEGMENT_BYTES_MIN && quota / u64::from(bytes) < SEGMENTS_WANTED {
+        bytes /= 2;
+    }
+    bytes
+}
+
+/// What becomes of the event ring when a store in a directory is made or opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// There is none, and none is wanted.
+    Without,
+    /// It stays as it is, with so many bytes.
+    Keep(u64),
+    /// It is to have this shape.
+    Shape { segment_bytes: u32, segments: u32 },
+    /// It goes.
+    Remove,
+    /// It was asked for, but the store is too small.
+    TooSmall,
+}
+
+impl Plan {
+    /// Bytes that the event ring takes of the store's.
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Self::Keep(bytes) => bytes,
+            Self::Shape { segment_bytes, segments } => ring_bytes(segment_bytes, segments),
+            Self::Without | Self::Remove | Self::TooSmall => 0,
+        }
+    }
+}
+
+/// Bytes of an event ring with everything that belongs to it.
+fn ring_bytes(segment_bytes: u32, segments: u32) -> u64 {
+    store_bytes(segment_bytes, segments) + pins::PINS_BYTES
+}
+
+/// Plans the event ring of a store of `quota` bytes (`None`: as it is) at `path`.
+pub(crate) fn plan(path: &Path, general: u32, quota: Option<u64>, share: EventShare) -> Plan {
+    let present = shape_of(&path.join(EVENTS_DIR));
+    let now = present.map(|(segment_bytes, segments)| ring_bytes(segment_bytes, segments));
+    let wanted = match (share, quota, now) {
+        (EventShare::Percent(0), _, None) | (EventShare::Keep, _, None) => return Plan::Without,
+        (EventShare::Percent(0), _, Some(_)) => return Plan::Remove,
+        (EventShare::Keep, None, Some(now)) => return Plan::Keep(now),
+        // It keeps its size unless that would leave the general ring less than half.
+        (EventShare::Keep, Some(quota), Some(now)) if now <= quota / 2 => return Plan::Keep(now),
+        (EventShare::Keep, Some(quota), Some(_)) => quota / 10,
+        (EventShare::Percent(percent), Some(quota), _) => quota / 100 * u64::from(percent.min(SHARE_MAX)),
+        // The size stays, so the event ring can only stay as well.
+        (EventShare::Percent(_), None, Some(now)) => return Plan::Keep(now),
+        (EventShare::Percent(_), None, None) => return Plan::Without,
+    };
+    let room = wanted.saturating_sub(pins::PINS_BYTES);
+    let segment_bytes =
+        present.map_or_else(|| event_segment_bytes(room, general), |(segment_bytes, _)| segment_bytes);
+    match segments_within(segment_bytes, room) {
+        segments if segments >= SEGMENTS_MIN => Plan::Shape { segment_bytes, segments },
+        _ if present.is_some() => Plan::Remove,
+        _ => Plan::TooSmall,
+    }
+}
+
+/// Segment size and number of the store at `path`, when there is one.
+fn shape_of(path: &Path) -> Option<(u32, u32)> {
+    if !path.join(STATE_FILE).exists() {
+        return None;
+    }
+    crate::store::open_dir_reader(path).ok().map(|(_, state)| (state.segment_bytes, state.segments))
+}
+
+/// The part of `plan` that makes room: done before the general ring grows.
+pub(crate) fn make_room(path: &Path, plan: Plan, health: &Health) {
+    let events = path.join(EVENTS_DIR);
+    let done = match plan {
+        Plan::Remove => {
+            health.warn(format!("{}: the event ring is removed, as asked for", events.display()));
+            fs::remove_dir_all(&events).map_err(|error| io_error("remove", &events)(error).into())
+        }
+        Plan::Shape { segments, .. } if shape_of(&events).is_some_and(|(_, now)| segments < now) => {
+            make(&events, plan)
+        }
+        _ => Ok(()),
+    };
+    tell(&events, done, health);
+}
+
+/// The rest of `plan`: done when the general ring has its size.
+pub(crate) fn settle(path: &Path, plan: Plan, health: &Health) {
+    let events = path.join(EVENTS_DIR);
+    match plan {
+        Plan::Shape { .. } => tell(&events, make(&events, plan), health),
+        Plan::TooSmall => log::info!(
+            "{}: too small for an event ring of two segments; sessions cannot be pinned here",
+            path.display()
+        ),
+        Plan::Without | Plan::Keep(_) | Plan::Remove => {}
+    }
+}
+
+fn tell(events: &Path, done: Result<(), StoreError>, health: &Health) {
+    if let Err(error) = done {
+        health.warn(format!("{}: no event ring, pins are refused: {error}", events.display()));
+    }
+}
+
+/// Makes the event ring, or gives it its size.
+fn make(events: &Path, plan: Plan) -> Result<(), StoreError> {
+    let Plan::Shape { segment_bytes, segments } = plan else { return Ok(()) };
+    let size = StoreSize::Bytes(store_bytes(segment_bytes, segments));
+    let options = StoreOptions { segment_bytes, ..StoreOptions::new(events, size) };
+    drop(Store::open_or_create(&options)?);
+    dir::allocate(&pins::pins_path(events), pins::PINS_BYTES)?;
+    Ok(dir::sync_dir(events)?)
+}
+
+/// The event ring in the directory of a store, when there is one.
+fn events_dir(path: &Path) -> Option<PathBuf> {
+    Some(path.join(EVENTS_DIR)).filter(|events| events.join(STATE_FILE).exists())
+}
+
+/// Opens the event ring of the store at `path` for reading, beside whoever writes. `None`: it has none.
+///
+/// # Errors
+/// It has one that cannot be opened.
+pub fn open_events_reader(path: &Path) -> Result<Option<(AnyReader, State)>, StoreError> {
+    match Place::parse(path) {
+        Place::Dir(path) => events_dir(&path).map(|events| crate::open_reader(&events)).transpose(),
+        Place::Fat(_) => Ok(None),
+    }
+}
+
+impl Store<AnyVolume> {
+    /// Opens the event ring of this store for writing. `None`: it has none. Whoever holds a store is the one to open its
+    /// event ring, which may outlive the store.
+    ///
+    /// # Errors
+    /// It has one that cannot be opened, or that is in use.
+    pub fn open_events(&self) -> Result<Option<Self>, StoreError> {
+        let events = match &self.volume {
+            AnyVolume::Dir(volume) => events_dir(volume.path()),
+            AnyVolume::Fat(_) => None,
+        };
+        events.map(|events| Self::open_any(&StoreOptions::new(events, StoreSize::Keep))).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests;

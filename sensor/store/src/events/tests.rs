@@ -1,0 +1,93 @@
+use super::*;
+use crate::volume::VolumeRead;
+
+const MIB: u64 = 1 << 20;
+
+fn options(path: &Path, mib: u64, event_share: EventShare) -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 4 << 20,
+        event_share,
+        ..StoreOptions::new(path, StoreSize::Bytes(mib << 20))
+    }
+}
+
+/// Apparent bytes of everything below `path`.
+fn bytes_below(path: &Path) -> u64 {
+    let own = fs::metadata(path).unwrap();
+    if own.is_dir() {
+        fs::read_dir(path).unwrap().map(|entry| bytes_below(&entry.unwrap().path())).sum()
+    } else {
+        own.len()
+    }
+}
+
+fn shapes(path: &Path) -> (u32, Option<u32>) {
+    let general = crate::open_reader(path).unwrap().0.geometry().segments;
+    (general, open_events_reader(path).unwrap().map(|(reader, _)| reader.geometry().segments))
+}
+
+#[test]
+fn the_event_ring_counts_against_the_size_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(Store::create(&options(&path, 100, EventShare::Percent(20))).unwrap());
+    let (general, events) = shapes(&path);
+    assert_eq!(events, Some(4), "20 MiB");
+    assert!(general >= 19, "{general}");
+    assert!(bytes_below(&path) <= 100 * MIB, "{}", bytes_below(&path));
+    // The same options change nothing, and a size that stays keeps both.
+    drop(Store::open(&options(&path, 100, EventShare::Percent(20))).unwrap());
+    drop(Store::open(&options(&path, 100, EventShare::Keep)).unwrap());
+    drop(Store::open(&StoreOptions::new(&path, StoreSize::Keep)).unwrap());
+    assert_eq!(shapes(&path), (general, events));
+}
+
+#[test]
+fn it_grows_shrinks_and_goes_as_its_share_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(Store::create(&options(&path, 100, EventShare::Percent(0))).unwrap());
+    assert_eq!(shapes(&path), (24, None));
+    for (share, events) in [(30, Some(7)), (10, Some(2)), (20, Some(4)), (0, None)] {
+        drop(Store::open(&options(&path, 100, EventShare::Percent(share))).unwrap());
+        let (general, there) = shapes(&path);
+        assert_eq!(there, events, "{share} %");
+        assert!(bytes_below(&path) <= 100 * MIB, "{share} %: {}", bytes_below(&path));
+        assert!((general + events.unwrap_or(0)) >= 23, "{share} %: {general}");
+    }
+}
+
+#[test]
+fn a_store_too_small_for_one_records_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(Store::create(&options(&path, 40, EventShare::Percent(10))).unwrap());
+    assert_eq!(shapes(&path), (9, None));
+    let store = Store::open_any(&StoreOptions::new(&path, StoreSize::Keep)).unwrap();
+    assert!(store.open_events().unwrap().is_none());
+}
+
+#[test]
+fn it_is_a_store_of_its_own_with_one_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let general = Store::create_any(&options(&path, 100, EventShare::Percent(20))).unwrap();
+    let events = general.open_events().unwrap().unwrap();
+    assert_ne!(events.state().uuid, general.state().uuid);
+    assert!(matches!(general.open_events(), Err(StoreError::InUse { .. })));
+    drop(events);
+    // A damaged event ring keeps nobody from recording.
+    fs::write(path.join(EVENTS_DIR).join(STATE_FILE), b"").unwrap();
+    drop(general);
+    fs::remove_file(path.join(EVENTS_DIR).join("segments/000001.pcapng")).unwrap();
+    let general = Store::open(&options(&path, 100, EventShare::Percent(20))).unwrap();
+    assert!(general.health().snapshot().warning.unwrap().contains("no event ring"));
+}
+
+#[test]
+fn segments_of_an_event_ring_are_small() {
+    for (quota, general, mib) in [(10 << 30, 64, 16), (100 << 20, 64, 8), (30 << 20, 64, 4), (1 << 30, 4, 4)]
+    {
+        assert_eq!(event_segment_bytes(quota, general << 20), mib << 20, "{quota}");
+    }
+}
