@@ -28,7 +28,7 @@ pub enum Ends<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain<'a> {
     /// Destination and source MAC, as they stand in the frame.
-    pub macs: [u8; 12],
+    pub macs: &'a [u8; 12],
     /// VLAN identifier of the tag, if there is one; 0 is a priority tag.
     pub tag: Option<u16>,
     /// Addresses.
@@ -54,9 +54,8 @@ impl<'a> Plain<'a> {
         if link_type != LinkType::ETHERNET {
             return None;
         }
-        let (frame, mut rest) = bytes.split_first_chunk::<14>()?;
-        let &[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = frame;
-        let macs = [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5];
+        let (macs, rest) = bytes.split_first_chunk::<12>()?;
+        let (&[t0, t1], mut rest) = rest.split_first_chunk()?;
         let (mut ethertype, mut tag) = (u16::from_be_bytes([t0, t1]), None);
         if ethertype == TAGGED {
             let (&[c0, c1, t0, t1], behind) = rest.split_first_chunk()?;
@@ -97,7 +96,7 @@ impl<'a> Plain<'a> {
     #[inline]
     pub fn dissection(&self, out: &mut Dissection) {
         out.clear();
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = self.macs;
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *self.macs;
         out.macs = Some((MacAddr([s0, s1, s2, s3, s4, s5]), MacAddr([d0, d1, d2, d3, d4, d5])));
         // Both lists are empty, so that one entry fits.
         if let Some(tag) = self.tag {

@@ -21,24 +21,18 @@ const WIDE_BITS: (u32, u32, u32) = (41, 14, 21);
 
 /// At most three bytes name a host.
 const HOST_NAMES_BYTES_MAX: u32 = 6;
-/// Flows without a record that are remembered, by hash.
-pub(super) const SPILLED: usize = 8192;
+/// Flows without a record that are remembered, by hash, in sets of some, the latest first.
+pub(super) const SPILLED: usize = 2048;
+const SPILLED_WAYS: usize = 4;
 
 /// What one packet says, beside its layers.
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
     pub at: u64,
     pub bytes: u32,
+    pub tcp_flags: u8,
     /// [`bit::STACKED`] or 0.
     pub stacked_bit: u8,
-}
-
-impl Seen {
-    /// A packet with at most one VLAN tag.
-    #[inline]
-    pub(super) const fn of(packet: &Packet<'_>) -> Self {
-        Self { at: packet.timestamp.0, bytes: packet.orig_len, stacked_bit: 0 }
-    }
 }
 
 /// Builds the index of one segment after another. All memory is taken in [`Builder::new`], see [`Builder::bytes`].
@@ -65,7 +59,7 @@ pub struct Builder {
     pub(super) hosts_complete: bool,
     /// Hashes of flows that are in the quarter's overflow filter already, with their hosts: 64 seeded bits each, so
     /// that another flow is as good as never taken for one of them.
-    pub(super) spilled: Vec<u64>,
+    pub(super) spilled: Vec<[u64; SPILLED_WAYS]>,
     /// Plain packets of the page, not yet in the tables.
     pub(super) waiting: Waiting,
     pub(super) page: u16,
@@ -107,7 +101,7 @@ impl Builder {
             overflow_packets: 0,
             overflow_flows: 0,
             hosts_complete: true,
-            spilled: vec![0; SPILLED],
+            spilled: vec![[0; SPILLED_WAYS]; SPILLED],
             waiting: Waiting::new(),
             page: 0,
             quarter: 0,
@@ -136,7 +130,7 @@ impl Builder {
             + self.interfaces.capacity() * size_of::<Interface>()
             + self.limits.pages.div_ceil(8) as usize
             + self.overflow.len()
-            + SPILLED * size_of::<u64>()
+            + SPILLED * size_of::<[u64; SPILLED_WAYS]>()
     }
 
     /// The bounds it works in.
@@ -161,7 +155,7 @@ impl Builder {
         (self.overflowed, self.hosts_complete) = ([false; QUARTERS], true);
         (self.packets, self.unclassified_packets, self.lost_events) = (0, 0, 0);
         (self.overflow_packets, self.overflow_flows) = (0, 0);
-        self.spilled.fill(0);
+        self.spilled.fill([0; SPILLED_WAYS]);
         self.waiting.clear();
         (self.page, self.quarter, self.mac_part) = (0, 0, 0);
         (self.used, self.named, self.host_spare) = (0, [0; 2], self.host_reserve());
@@ -183,7 +177,7 @@ impl Builder {
             self.macs.observe(pair, self.mac_part);
         }
         let stacked_bit = if found.vlans.len() > 1 { bit::STACKED } else { 0 };
-        let seen = Seen { stacked_bit, ..Seen::of(packet) };
+        let seen = Seen { at: packet.timestamp.0, bytes: packet.orig_len, tcp_flags: 0, stacked_bit };
         match found.layers.as_slice() {
             [layer] => self.layer(layer, seen),
             [] => {
@@ -213,7 +207,7 @@ impl Builder {
         self.mac_part = self.limits.mac_part(page);
         let quarter = self.limits.quarter(page);
         if quarter != self.quarter {
-            self.spilled.fill(0);
+            self.spilled.fill([0; SPILLED_WAYS]);
             self.quarter = quarter;
             self.set_limit();
         }
@@ -244,6 +238,7 @@ impl Builder {
     }
 
     fn layer(&mut self, layer: &FlowLayer, seen: Seen) {
+        let seen = Seen { tcp_flags: layer.tcp_flags, ..seen };
         let (key, forward) = FlowKey::of(&layer.tuple, layer.vlan);
         let place = if key.version == 6 {
             let hash = self.table.hash_v6(&key);
@@ -254,9 +249,9 @@ impl Builder {
             self.table.find_v4(words, hash, self.table.home(hash))
         };
         match place {
-            Place::Found(number) => self.known(number, layer.tcp_flags, seen),
+            Place::Found(number) => self.known_apart(number, seen),
             Place::Free { slot, hash } => {
-                self.new_flow(&key, (slot, hash), forward, layer.tcp_flags, seen);
+                self.new_flow(&key, (slot, hash), forward, seen);
             }
         }
     }
@@ -268,13 +263,13 @@ impl Builder {
     }
 
     /// A packet of a flow that has a record.
-    #[inline]
-    pub(super) fn known(&mut self, number: u16, tcp_flags: u8, seen: Seen) {
+    #[inline(always)]
+    pub(super) fn known(&mut self, number: u16, seen: Seen) {
         let flow = &mut self.table.flows[usize::from(number)];
         let span = seen.at.wrapping_sub(flow.first);
         flow.packets = flow.packets.saturating_add(1);
         flow.bytes = flow.bytes.saturating_add(seen.bytes.into());
-        flow.tcp_flags |= tcp_flags;
+        flow.tcp_flags |= seen.tcp_flags;
         if seen.at >= flow.last {
             flow.last = seen.at;
         } else {
@@ -287,6 +282,12 @@ impl Builder {
         if flow.last_page != self.page {
             self.post(number);
         }
+    }
+
+    /// The same where it is not hot.
+    #[inline(never)]
+    pub(super) fn known_apart(&mut self, number: u16, seen: Seen) {
+        self.known(number, seen);
     }
 
     /// Adds the page to a known flow. When there is no room, the flow counts as present in all later pages.
@@ -311,21 +312,14 @@ impl Builder {
     /// Counts a packet without record whose flow was seen before in this quarter; whether it was.
     #[inline]
     pub(super) fn was_spilled(&mut self, hash: u64) -> bool {
-        let known = self.spilled[hash as usize % SPILLED] == hash | 1;
+        let known = self.spilled[hash as usize % SPILLED].contains(&(hash | 1));
         self.overflow_packets += u64::from(known);
         known
     }
 
     /// A packet of a flow without record: gives it one, or puts it into the quarter's filter.
     #[inline(never)]
-    pub(super) fn new_flow(
-        &mut self,
-        key: &FlowKey,
-        (slot, hash): (usize, u64),
-        forward: bool,
-        tcp_flags: u8,
-        seen: Seen,
-    ) {
+    pub(super) fn new_flow(&mut self, key: &FlowKey, (slot, hash): (usize, u64), forward: bool, seen: Seen) {
         if self.takes_no_record() {
             return self.overflow(key, hash);
         }
@@ -338,7 +332,7 @@ impl Builder {
             first_page: self.page,
             last_page: self.page,
             chain: Chain::after(self.page),
-            tcp_flags,
+            tcp_flags: seen.tcp_flags,
             bits: if forward { bit::A_FIRST } else { 0 } | seen.stacked_bit,
         };
         let before = self.table.flows.last().map_or((0, 0), |last| (last.first, last.first_page));
@@ -408,7 +402,9 @@ impl Builder {
         if self.was_spilled(hash) {
             return;
         }
-        self.spilled[hash as usize % SPILLED] = hash | 1;
+        let set = &mut self.spilled[hash as usize % SPILLED];
+        set.rotate_right(1);
+        set[0] = hash | 1;
         let bytes = self.limits.overflow_bytes as usize;
         let filter = &mut self.overflow[self.quarter * bytes..][..bytes];
         self.overflowed[self.quarter] = true;

@@ -89,7 +89,7 @@ impl Indexer {
 
     /// The same for one that was read already: `plain` is what [`Plain::read`] gave for the bytes that are recorded and
     /// the link type of `interface`, the number in the segment, which counts instead of the packet's.
-    #[inline]
+    #[inline(always)]
     pub fn read_packet(&mut self, page: u16, interface: u32, packet: &Packet<'_>, plain: Option<&Plain<'_>>) {
         match plain {
             Some(plain) if (interface as usize) < self.link_types.len() => {

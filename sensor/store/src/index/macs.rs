@@ -53,8 +53,8 @@ impl Macs {
 
     /// Takes note of the two addresses at the front of a frame.
     #[inline]
-    pub(super) fn observe_frame(&mut self, pair: [u8; 12], part: u32) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = pair;
+    pub(super) fn observe_frame(&mut self, pair: &[u8; 12], part: u32) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *pair;
         let front = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         let words = [front, u64::from(u32::from_le_bytes([i, j, k, l])) | u64::from(part) << 32];
         let hash = (front ^ words[1].rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -3,46 +3,40 @@
 //! What [`Builder::observe`] makes of the dissection of a plain packet, this makes of the packet; the tests hold one
 //! against the other. The packets of a page [wait](super::waiting) for each other, and enter the tables together.
 
-use hindcap_wire::flow::FlowKey;
+use hindcap_wire::flow::{AddrBytes, FlowKey};
 use hindcap_wire::packet::Packet;
 use hindcap_wire::packet::plain::{Ends, Plain};
 
-use super::builder::{Builder, SPILLED, Seen};
+use super::builder::{Builder, SPILLED};
 use super::table::{Place, Words};
 use super::waiting::Entry;
 
 impl Builder {
     /// Takes note of a plain packet whose block starts in `page`. It waits for others before it enters the tables: see
-    /// [`Builder::settle`].
+    /// [`Builder::settle`]. Inlined always: what was read of the packet stays in registers.
     ///
     /// # Panics
     /// As [`Builder::observe`].
-    #[inline]
+    #[inline(always)]
     pub fn observe_plain(&mut self, page: u16, plain: &Plain<'_>, packet: &Packet<'_>) {
         if page != self.page {
             self.turn_to(page);
         }
         self.packets += 1;
         self.macs.observe_frame(plain.macs, self.mac_part);
-        let (at, bytes, tcp_flags) = (packet.timestamp.0, packet.orig_len, plain.tcp_flags);
+        let Plain { src_port, dst_port, proto, tcp_flags, .. } = *plain;
+        let (at, bytes) = (packet.timestamp.0, packet.orig_len);
         let full = match plain.ends {
             Ends::V4(src, dst) => {
-                let (src, dst) = ((src, plain.src_port), (dst, plain.dst_port));
-                let (words, forward) = Words::of_ends(src, dst, plain.vlan(), plain.proto);
+                let ends = ((src, src_port), (dst, dst_port));
+                let (words, forward) = Words::of_ends(ends.0, ends.1, plain.vlan(), proto);
                 let hash = self.table.hash_v4(words);
                 let slot = self.table.home(hash) as u32;
                 self.waiting.push(Entry { words, hash, at, slot, bytes, tcp_flags, forward })
             }
             Ends::V6(src, dst) => {
-                let (src_port, dst_port) = (plain.src_port, plain.dst_port);
-                let forward = (u128::from_be_bytes(*src), src_port) <= (u128::from_be_bytes(*dst), dst_port);
-                let (a, b) = if forward { (*src, *dst) } else { (*dst, *src) };
-                let (a_port, b_port) = if forward { (src_port, dst_port) } else { (dst_port, src_port) };
-                let key =
-                    FlowKey { a, b, a_port, b_port, vlan: plain.vlan(), proto: plain.proto, version: 6 };
-                let (words, hash) = (Words::of(&key, 0, 0), self.table.hash_v6(&key));
-                let slot = self.table.home(hash) as u32;
-                self.waiting.push_v6(Entry { words, hash, at, slot, bytes, tcp_flags, forward }, &key)
+                let key = (plain.vlan(), proto);
+                self.wait_v6((src, src_port), (dst, dst_port), key, (at, bytes, tcp_flags))
             }
         };
         if full {
@@ -50,29 +44,57 @@ impl Builder {
         }
     }
 
+    #[inline(never)]
+    fn wait_v6(
+        &mut self,
+        src: (&AddrBytes, u16),
+        dst: (&AddrBytes, u16),
+        (vlan, proto): (u16, u8),
+        (at, bytes, tcp_flags): (u64, u32, u8),
+    ) -> bool {
+        let forward = (u128::from_be_bytes(*src.0), src.1) <= (u128::from_be_bytes(*dst.0), dst.1);
+        let ((a, a_port), (b, b_port)) = if forward { (src, dst) } else { (dst, src) };
+        let key = FlowKey { a: *a, b: *b, a_port, b_port, vlan, proto, version: 6 };
+        let (words, hash) = (Words::of(&key, 0, 0), self.table.hash_v6(&key));
+        let slot = self.table.home(hash) as u32;
+        self.waiting.push_v6(Entry { words, hash, at, slot, bytes, tcp_flags, forward }, &key)
+    }
+
     /// Brings what waits into the tables, in the order in which it came: to be called before they are asked.
     #[inline(never)]
     pub fn settle(&mut self) {
         self.bring_near();
-        let mut at = 0;
-        while let Some((entry, key)) = self.waiting.get(at) {
-            at += 1;
-            let Entry { words, hash, slot, tcp_flags, forward, .. } = entry;
-            let place = match key {
-                None => self.table.find_v4(words, hash, slot as usize),
-                Some(key) => self.find_v6(&key, hash, slot as usize),
-            };
-            let seen = Seen { at: entry.at, bytes: entry.bytes, stacked_bit: 0 };
-            match place {
-                Place::Found(number) => self.known(number, tcp_flags, seen),
+        for at in 0..self.waiting.len() {
+            let Some(entry) = self.waiting.get(at) else { break };
+            if entry.words.version() == 6 {
+                self.settle_v6(at);
+                continue;
+            }
+            let (words, hash, seen) = (entry.words, entry.hash, entry.seen());
+            match self.table.find_v4(words, hash, entry.slot as usize) {
+                Place::Found(number) => self.known(number, seen),
                 Place::Free { .. } if self.takes_no_record() && self.was_spilled(hash) => {}
-                Place::Free { slot, .. } => {
-                    let key = key.unwrap_or_else(|| words.key_v4());
-                    self.new_flow(&key, (slot, hash), forward, tcp_flags, seen);
-                }
+                Place::Free { slot, .. } => self.new_v4(words, (slot, hash), at),
             }
         }
         self.waiting.clear();
+    }
+
+    #[inline(never)]
+    fn new_v4(&mut self, words: Words, place: (usize, u64), at: usize) {
+        if let Some(&entry) = self.waiting.get(at) {
+            self.new_flow(&words.key_v4(), place, entry.forward, entry.seen());
+        }
+    }
+
+    #[inline(never)]
+    fn settle_v6(&mut self, at: usize) {
+        let Some((&entry, &key)) = self.waiting.get_v6(at) else { return };
+        match self.find_v6(&key, entry.hash, entry.slot as usize) {
+            Place::Found(number) => self.known_apart(number, entry.seen()),
+            Place::Free { hash, .. } if self.takes_no_record() && self.was_spilled(hash) => {}
+            Place::Free { slot, hash } => self.new_flow(&key, (slot, hash), entry.forward, entry.seen()),
+        }
     }
 
     /// Reads what the waiting packets will need: these reads do not depend on each other, so that the processor waits
@@ -88,7 +110,7 @@ impl Builder {
             entry.slot = slot as u32;
             sum ^= match flow {
                 Some(flow) => self.arena.touch(&flow.chain),
-                None => self.spilled[entry.hash as usize % SPILLED] as u32,
+                None => self.spilled[entry.hash as usize % SPILLED][0] as u32,
             };
         }
         std::hint::black_box(sum);

@@ -5,6 +5,7 @@
 
 use hindcap_wire::flow::FlowKey;
 
+use super::builder::Seen;
 use super::table::Words;
 
 /// Packets that wait at most; they stay in the innermost cache.
@@ -25,6 +26,14 @@ pub(super) struct Entry {
     pub tcp_flags: u8,
     /// Sent by end *a* of the flow.
     pub forward: bool,
+}
+
+impl Entry {
+    /// What the flow's record takes of it.
+    #[inline]
+    pub(super) const fn seen(&self) -> Seen {
+        Seen { at: self.at, bytes: self.bytes, tcp_flags: self.tcp_flags, stacked_bit: 0 }
+    }
 }
 
 /// See the module.
@@ -72,14 +81,23 @@ impl Waiting {
     }
 
     #[inline]
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
     pub(super) fn entries_mut(&mut self) -> &mut [Entry] {
         &mut self.entries[..self.len.min(WAITING)]
     }
 
-    /// A packet, and the key if it is of IPv6.
     #[inline]
-    pub(super) fn get(&self, at: usize) -> Option<(Entry, Option<FlowKey>)> {
-        let entry = *self.entries[..self.len.min(WAITING)].get(at)?;
-        Some((entry, if entry.words.version() == 6 { self.keys.get(at).copied() } else { None }))
+    pub(super) fn get(&self, at: usize) -> Option<&Entry> {
+        self.entries.get(at)
+    }
+
+    /// A packet of IPv6 with its key.
+    #[inline]
+    pub(super) fn get_v6(&self, at: usize) -> Option<(&Entry, &FlowKey)> {
+        self.entries.get(at).zip(self.keys.get(at))
     }
 }

@@ -82,6 +82,8 @@ impl SegmentTables {
             crc.update(page);
             batch_crc.combine(&crc);
             self.push_page(crc.finalize());
+            // While the page is near.
+            self.hash(page);
         }
         let mut crc = crc32fast::Hasher::new();
         crc.update(&batch[last..covered]);
@@ -89,6 +91,7 @@ impl SegmentTables {
         Commit::seal(batch, batch_crc.finalize());
         crc.update(&batch[covered..]);
         self.push_page(crc.finalize());
+        self.hash(&batch[last..]);
         match &marks.others {
             Some(others) => {
                 for (page, first_block) in self.pages[first_page..].iter_mut().zip(marks.first_blocks) {
@@ -118,7 +121,10 @@ impl SegmentTables {
     /// Takes in a batch that lies on the disk and passed its check.
     pub(crate) fn absorb(&mut self, commit: &Commit, batch: &[u8]) {
         let first_page = self.pages.len();
-        batch.chunks_exact(PAGE).for_each(|page| self.push_page(crc32fast::hash(page)));
+        for page in batch.chunks_exact(PAGE) {
+            self.push_page(crc32fast::hash(page));
+            self.hash(page);
+        }
         let lost = interfaces_lost(commit, batch, self.interfaces.len());
         self.interfaces.extend(std::iter::repeat_n(Interface::lost(), lost));
         self.walk(batch, first_page);
@@ -135,6 +141,10 @@ impl SegmentTables {
             None => self.damaged.push(self.end..end),
         }
         self.end = end;
+        self.hash(bytes);
+    }
+
+    fn hash(&mut self, bytes: &[u8]) {
         if let Some(sha256) = &mut self.sha256 {
             sha256.update(bytes);
         }
@@ -189,9 +199,6 @@ impl SegmentTables {
             committed: commit.wall,
             clock: commit.clock.code() as u8,
         });
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(batch);
-        }
     }
 
     /// Enters pages, batches and events into an index.
