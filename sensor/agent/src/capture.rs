@@ -18,8 +18,10 @@ use crate::stop::Stop;
 
 /// Longest wait of one poll: bounds the time to stop, and the age of the recorder's clock, on a silent link.
 const WAIT: Duration = Duration::from_millis(50);
-/// How often the recorder's time passes under load; a call to libpcap for its drops each time.
+/// How often the recorder's time passes under load.
 const TICK_NANOS: u64 = 50_000_000;
+/// How often the source is asked for its drops: libpcap opens two files for an answer.
+const DROPS_NANOS: u64 = 250_000_000;
 /// How long the source is asked on after a stop: libpcap hands a block over after 100 ms, full or not, and what came
 /// before the stop is to be recorded.
 const LAST_BLOCK_NANOS: u64 = 150_000_000;
@@ -160,7 +162,8 @@ fn run(
     counters: &Counters,
 ) -> Result<(), Ended> {
     let mut sink = RecorderSink::new(recorder);
-    let mut ticked = 0;
+    let (mut ticked, mut asked) = (0, 0);
+    let mut drops = DropCounts::default();
     let mut ended = Ok(());
     let mut stopped = None;
     let mut idle = false;
@@ -187,7 +190,10 @@ fn run(
         let now = monotonic_nanos();
         if now.saturating_sub(ticked) >= TICK_NANOS {
             ticked = now;
-            let drops = source.drops();
+            if now.saturating_sub(asked) >= DROPS_NANOS {
+                asked = now;
+                drops = source.drops();
+            }
             counters.store(&sink, drops);
             sink.recorder().tick(reading(&mut clock), drops);
         }
