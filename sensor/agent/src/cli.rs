@@ -99,6 +99,10 @@ pub struct WriteStoreArgs {
     /// [default: as it is; a new store 10%]
     #[arg(long, value_name = "PERCENT", value_parser = parse_event_share)]
     pub event_share: Option<Percent>,
+
+    /// Do not hash the segments: less work, but nothing shows that a segment was changed on purpose
+    #[arg(long)]
+    pub no_hash_chain: bool,
 }
 
 fn parse_event_share(text: &str) -> Result<Percent, String> {

@@ -42,7 +42,8 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
     let stop = Stop::on_signals()?;
     let store = open_from_args(&args.store).map_err(|error| Failure::from(error).doing("import"))?;
     let health = store.health();
-    let recorder = store.recorder(RecorderOptions::import(), reading())?;
+    let options = RecorderOptions { hash_chain: !args.store.no_hash_chain, ..RecorderOptions::import() };
+    let recorder = store.recorder(options, reading())?;
     let mut sink = RecorderSink::new(recorder);
     let mut outcomes = Vec::new();
     for path in args.read.iter().chain(&args.files) {

@@ -43,6 +43,7 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     let store = open_from_args(&args.store).map_err(|error| doing(error.into()))?;
     let options = RecorderOptions {
         flush_interval_nanos: args.flush_interval.millis().saturating_mul(1_000_000),
+        hash_chain: !args.store.no_hash_chain,
         ..RecorderOptions::live()
     };
     let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));

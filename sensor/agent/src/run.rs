@@ -75,13 +75,17 @@ fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
     let store =
         open_for_writing(&config.store, Some(config.store_size), config.segment.0, Some(config.event_share))
             .map_err(|error| doing(error.into()))?;
-    let options = RecorderOptions {
+    log::info!("recording {} into {}", config.interface, config.store.display());
+    start(source, store, recorder_options(config), Clock::new(config.synchronised_marker.clone()), stop)
+        .map_err(doing)
+}
+
+fn recorder_options(config: &Config) -> RecorderOptions {
+    RecorderOptions {
         flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: config.hash_chain,
         ..RecorderOptions::live()
-    };
-    log::info!("recording {} into {}", config.interface, config.store.display());
-    start(source, store, options, Clock::new(config.synchronised_marker.clone()), stop).map_err(doing)
+    }
 }
 
 fn connect(
@@ -135,4 +139,48 @@ fn random() -> Random {
             _ => monotonic_nanos().rotate_left(32) ^ wall().0,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hindcap_store::Reading;
+    use hindcap_wire::ledger::{NO_CHAIN, SummaryPage};
+    use hindcap_wire::packet::{Interface, LinkType, Packet};
+    use hindcap_wire::time::Timestamp;
+
+    use super::*;
+
+    /// The summary of a segment that was recorded as `config` says.
+    fn recorded(config: &Config) -> SummaryPage {
+        let share = Some(config.event_share);
+        let store =
+            open_for_writing(&config.store, Some(config.store_size), config.segment.0, share).unwrap();
+        let mut recorder = store.recorder(recorder_options(config), Reading::default()).unwrap();
+        let ethernet = Interface { link_type: LinkType::ETHERNET, snaplen: 0, name: "eth1".into() };
+        let interface = recorder.interface(&ethernet).unwrap();
+        recorder.push(&Packet { timestamp: Timestamp(1), interface, orig_len: 60, bytes: &[2; 60] });
+        recorder.rotate();
+        recorder.close(Reading::default()).unwrap();
+        let segment = fs::read(config.store.join("segments/000000.pcapng")).unwrap();
+        SummaryPage::decode(&segment[segment.len() - SummaryPage::BYTES..]).unwrap()
+    }
+
+    #[test]
+    fn the_hash_chain_is_as_the_configuration_says() {
+        for (line, chained) in [("", true), ("hash_chain = true", true), ("hash_chain = false", false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("store");
+            let text = format!("[sensor]\nid = \"s1\"\n[store]\npath = {path:?}\nsize = \"64MiB\"\n{line}\n");
+            let config = Config::parse(&text, Path::new("hindcap.toml")).unwrap();
+            let summary = recorded(&config).summary;
+            assert_eq!(
+                (summary.chain != NO_CHAIN, summary.sha256 != [0; 32]),
+                (chained, chained),
+                "{line:?}"
+            );
+            assert_eq!(summary.packets, 1);
+        }
+    }
 }
