@@ -57,7 +57,7 @@ impl Counters {
     pub fn drops_with(&self, health: &HealthSnapshot) -> DropCounts {
         let mut drops = self.drops();
         drops.add(DropCause::StorageError, health.packets_lost);
-        drops.add(DropCause::BuffersFull, self.packets().saturating_sub(health.packets_recorded));
+        drops = drops.plus(&health.dropped);
         drops
     }
 

@@ -57,7 +57,7 @@ impl<D: BlockDev> Eject for FatVolume<D> {
 impl Eject for AnyVolume {
     fn repair_for_others(&mut self) -> Result<bool, StoreError> {
         match self {
-            Self::Dir(_) => Ok(false),
+            Self::Dir(_) | Self::Absent(_) => Ok(false),
             Self::Fat(volume) => volume.repair_for_others(),
         }
     }
@@ -69,6 +69,7 @@ impl Eject for AnyVolume {
                 Ok(())
             }
             Self::Fat(volume) => volume.write_contents(text),
+            Self::Absent(_) => Ok(()),
         }
     }
 }

@@ -171,7 +171,7 @@ impl Store<AnyVolume> {
     pub fn open_events(&self) -> Result<Option<Self>, StoreError> {
         let events = match &self.volume {
             AnyVolume::Dir(volume) => events_dir(volume.path()),
-            AnyVolume::Fat(_) => None,
+            AnyVolume::Fat(_) | AnyVolume::Absent(_) => None,
         };
         events.map(|events| Self::open_any(&StoreOptions::new(events, StoreSize::Keep))).transpose()
     }

@@ -7,6 +7,8 @@ use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::Timestamp;
 
+use crate::medium::{MediumTrouble, Swapped, Trouble};
+
 /// Counters and the state of storage. All figures are totals since the recorder was made.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -46,7 +48,16 @@ pub struct Health {
     lost_left_out: [AtomicU64; 3],
     /// The state was lost, and the holds with it.
     holds_lost: AtomicBool,
+    /// Packets that the recorder could not keep: no buffer, no storage, impossible records; by cause. Those of
+    /// `packets_lost` are not among them.
+    dropped: [AtomicU64; DropCause::COUNT],
+    /// Packets that wait in memory until storage takes them again.
+    pub(crate) packets_kept: AtomicU64,
+    /// The medium is away: nothing is written before it has been mounted again.
+    pub(crate) away: AtomicBool,
     message: Mutex<Option<String>>,
+    medium: Mutex<Option<MediumTrouble>>,
+    swapped: Mutex<Option<Swapped>>,
     warning: Mutex<Option<String>>,
 }
 
@@ -79,6 +90,15 @@ pub struct HealthSnapshot {
     pub failing: Option<(Timestamp, String)>,
     /// Both copies of the state were damaged when the store was opened: nothing is held any more.
     pub holds_lost: bool,
+    /// Packets that the recorder dropped because there was no buffer, no storage, or a record was impossible, by cause;
+    /// those of `packets_lost` come on top.
+    pub dropped: DropCounts,
+    /// Packets that wait in memory until storage takes them again.
+    pub packets_kept: u64,
+    /// Why the medium is not recorded to; `None` while it is.
+    pub medium: Option<MediumTrouble>,
+    /// The last time that another card was found in the place of the one before.
+    pub swapped: Option<Swapped>,
     /// Something a person should know although recording works, such as a ring smaller than asked for.
     pub warning: Option<String>,
 }
@@ -113,6 +133,10 @@ impl Health {
             storage_errors: get(&self.storage_errors),
             failing: (since != 0).then(|| (Timestamp(since), text(&self.message).unwrap_or_default())),
             holds_lost: self.holds_lost.load(Ordering::Relaxed),
+            dropped: DropCounts(std::array::from_fn(|cause| get(&self.dropped[cause]))),
+            packets_kept: get(&self.packets_kept),
+            medium: text(&self.medium),
+            swapped: text(&self.swapped),
             warning: text(&self.warning),
         }
     }
@@ -173,17 +197,55 @@ impl Health {
         self.holds_lost.store(true, Ordering::Relaxed);
     }
 
+    /// Packets were dropped before they came into a batch.
+    pub(crate) fn drop_packets(&self, cause: DropCause, packets: u64) {
+        self.dropped[cause as usize].fetch_add(packets, Ordering::Relaxed);
+    }
+
+    /// The medium is not recorded to, since `at` or longer.
+    pub(crate) fn medium_fails(&self, trouble: Trouble, at: Timestamp, detail: &dyn std::fmt::Display) {
+        let before = text(&self.medium);
+        let detail = detail.to_string();
+        if before.as_ref().is_none_or(|before| before.trouble != trouble) {
+            log::error!("{trouble}: {detail}; {}", trouble.advice());
+        }
+        let since = before.map_or(at, |before| before.since);
+        set(&self.medium, Some(MediumTrouble { trouble, since, detail }));
+    }
+
+    /// The medium is recorded to.
+    pub(crate) fn medium_works(&self) {
+        set(&self.medium, None);
+    }
+
+    /// Whether the medium was in trouble when last looked at.
+    pub(crate) fn medium(&self) -> Option<MediumTrouble> {
+        text(&self.medium)
+    }
+
+    /// Another store is in use from now on.
+    pub(crate) fn swap(&self, swapped: Swapped) {
+        set(&self.swapped, Some(swapped));
+    }
+
+    /// A mount begins to count generations anew.
+    pub(crate) fn begin_mount(&self) {
+        self.failed_generation.store(0, Ordering::Release);
+        self.acked_generation.store(0, Ordering::Release);
+        self.away.store(false, Ordering::Release);
+    }
+
     pub(crate) fn warn(&self, warning: String) {
         log::warn!("{warning}");
         set(&self.warning, Some(warning));
     }
 }
 
-fn text(slot: &Mutex<Option<String>>) -> Option<String> {
+fn text<T: Clone>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |guard| guard.clone())
 }
 
-fn set(slot: &Mutex<Option<String>>, value: Option<String>) {
+fn set<T>(slot: &Mutex<Option<T>>, value: Option<T>) {
     match slot.lock() {
         Ok(mut guard) => *guard = value,
         Err(poisoned) => *poisoned.into_inner() = value,

@@ -103,15 +103,18 @@ pub struct RecorderOptions {
 impl RecorderOptions {
     /// Most batch buffers.
     pub const BUFFERS_MAX: usize = 64;
+    /// Batch buffers of live capture: 750 ms, the longest that a card may be busy (SD specification, 4.13.1.7), at 100 Mbit/s
+    /// are 9.4 MB; one buffer is being written, one filled, one left over to record again what had to wait.
+    pub const BUFFERS: usize = 13;
     /// Default of `flush_interval_nanos`: 5 s.
     pub const FLUSH_INTERVAL_NANOS: u64 = 5 * NANOS_PER_SEC;
 
-    /// Live capture: own thread, six buffers, each batch durable before the next is written.
+    /// Live capture: own thread, [`RecorderOptions::BUFFERS`], each batch durable before the next is written.
     #[must_use]
     pub const fn live() -> Self {
         Self {
             flush_interval_nanos: Self::FLUSH_INTERVAL_NANOS,
-            buffers: 6,
+            buffers: Self::BUFFERS,
             back_end: BackEnd::Threaded,
             batches_per_flush: 1,
             may_wait: false,

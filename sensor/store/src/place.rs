@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use hindcap_wire::time::Timestamp;
+
+use crate::holds::Keep;
 use crate::state::State;
 use crate::store::{load_from, open_dir_reader};
 use crate::volume::any::{AnyReader, AnyVolume, Place};
 use crate::volume::block::{Access, FileDev};
 use crate::volume::fat::FatVolume;
 use crate::volume::{VolumeRead, VolumeWrite};
-use crate::{Health, Store, StoreError, StoreOptions};
+use crate::{Health, Store, StoreError, StoreOptions, Trouble};
 
 /// Opens the store at `path` (a directory, or `fat:` and a card) for reading, beside whoever writes.
 ///
@@ -41,6 +44,25 @@ impl Store<AnyVolume> {
             }
             Place::Fat(path) => Ok(open_card(&path)?.map(|volume| AnyVolume::Fat(Box::new(volume)))),
         }
+    }
+
+    /// A store whose medium is not there, or cannot be used yet: a recorder keeps in memory what its buffers hold and
+    /// begins to write when the medium comes.
+    #[must_use]
+    pub fn absent(path: &Path, error: &StoreError, since: Timestamp) -> Self {
+        let state = State {
+            uuid: [0; 16],
+            writes: 0,
+            segment_bytes: 0,
+            segments: 0,
+            epoch: 0,
+            odometer_bytes: 0,
+            clean: true,
+            keep: Keep::default(),
+        };
+        let health = Arc::new(Health::default());
+        health.medium_fails(Trouble::of(error), since, error);
+        Self { volume: AnyVolume::Absent(Place::parse(path)), state, health }
     }
 
     /// Makes a store in a directory. Cards are formatted, which asks first.

@@ -42,6 +42,8 @@ pub(crate) struct Found {
     pub epoch: u32,
     /// The end of the open segment is gone, although its recorder ended in order.
     pub lost: Option<EventKind>,
+    /// Generation of the newest segment that was open, and its last whole batch.
+    pub newest: Option<(u64, Newest)>,
 }
 
 /// Looks at the whole volume. `indexer` comes back with what is known of the open segment.
@@ -61,6 +63,7 @@ pub(crate) fn recover<V: VolumeWrite>(
         notes: Vec::new(),
         epoch: state.epoch,
         lost: None,
+        newest: None,
     };
     while let Some(number) = ring.newest() {
         let Some(header) = read_header(volume, &state.uuid, number) else {
@@ -83,6 +86,7 @@ pub(crate) fn recover<V: VolumeWrite>(
         if let Some(newest) = newest {
             found.epoch = found.epoch.max(newest.epoch);
             found.lost = lost_end(volume, number, &header, state.epoch, &tables);
+            found.newest = Some((header.generation, newest));
             if !tables.damaged.is_empty() || found.lost.is_some() {
                 // The medium loses what it had said to be durable: a new place is safer than this one.
                 log::warn!(

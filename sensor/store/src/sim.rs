@@ -257,4 +257,6 @@ mod flips;
 #[cfg(test)]
 mod lost_interface;
 #[cfg(test)]
+pub(crate) mod slot;
+#[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::ledger::EventKind;
 use hindcap_wire::policy::LeftOut;
-use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
+use hindcap_wire::time::NANOS_PER_SEC;
 
 use crate::Reading;
 
@@ -12,6 +12,10 @@ const STEP_NANOS: u64 = 2 * NANOS_PER_SEC;
 /// Waiting after the second failure in a row, and at most: storage that is away is tried again, but not hammered.
 const BACK_OFF_NANOS: u64 = NANOS_PER_SEC / 10;
 const BACK_OFF_NANOS_MAX: u64 = 10 * NANOS_PER_SEC;
+/// A medium that is away is looked for so often: a card is back in use a few seconds after it was put in.
+const LOOK_FOR_NANOS: u64 = 3 * NANOS_PER_SEC;
+/// A medium that is there is looked at so often, in case that nothing is written.
+const LOOK_AT_NANOS: u64 = 2 * NANOS_PER_SEC;
 
 /// See the module.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(super) struct Clock {
     failures: u32,
     /// Not before this monotonic time is storage tried again.
     retry_at: u64,
+    /// Not before this monotonic time is the medium looked at.
+    look_at: u64,
 }
 
 impl Clock {
@@ -55,6 +61,7 @@ impl Clock {
             told_left_out: LeftOut::NONE,
             failures: 0,
             retry_at: 0,
+            look_at: 0,
         }
     }
 
@@ -129,6 +136,33 @@ impl Clock {
         self.retry_at = self.now.monotonic_nanos.saturating_add(wait);
     }
 
+    /// What a commit told that never reached the medium is told again.
+    pub(super) fn untell(&mut self, drops: &DropCounts, left_out: &LeftOut) {
+        self.told = self.told.since(drops);
+        self.told_left_out = self.told_left_out.since(left_out);
+    }
+
+    /// The medium is away (still): when to look for it. At once after it went, for a loose contact.
+    pub(super) const fn lost(&mut self) {
+        let wait = if self.failures == 0 { 0 } else { LOOK_FOR_NANOS };
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = self.now.monotonic_nanos.saturating_add(wait);
+    }
+
+    /// Storage is tried now or never.
+    pub(super) const fn hurry(&mut self) {
+        self.retry_at = 0;
+    }
+
+    /// Whether the medium should be looked at, once in a while.
+    pub(super) const fn is_time_to_look(&mut self) -> bool {
+        let due = self.now.monotonic_nanos >= self.look_at;
+        if due {
+            self.look_at = self.now.monotonic_nanos.saturating_add(LOOK_AT_NANOS);
+        }
+        due
+    }
+
     /// Storage works.
     pub(super) const fn worked(&mut self) {
         self.failures = 0;
@@ -137,10 +171,5 @@ impl Clock {
     /// Whether storage should not be tried yet.
     pub(super) const fn backs_off(&self) -> bool {
         self.failures > 0 && self.now.monotonic_nanos < self.retry_at
-    }
-
-    /// A gap that ends now.
-    pub(super) const fn gap(&self, start: Timestamp, packets: u64) -> EventKind {
-        EventKind::Gap { start, end: self.now.wall, cause: DropCause::StorageError, packets }
     }
 }

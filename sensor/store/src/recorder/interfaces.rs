@@ -113,6 +113,16 @@ impl Interfaces {
         self.current.map_or((0, LinkType::NULL), |current| (current.local, current.link_type))
     }
 
+    /// Store-wide numbers of those that the open segment has.
+    pub(super) const fn numbers(&self) -> &heapless::Vec<u32, INTERFACES_MAX> {
+        &self.inside
+    }
+
+    /// Turns to a segment that has these.
+    pub(super) fn go_on(&mut self, inside: heapless::Vec<u32, INTERFACES_MAX>) {
+        (self.inside, self.current, self.fresh) = (inside, None, true);
+    }
+
     /// Makes `number` the current interface of the open segment, if it has it already or can take it.
     pub(super) fn enter(&mut self, number: u32) -> Entered {
         if let Some(local) = self.inside.iter().position(|inside| *inside == number) {

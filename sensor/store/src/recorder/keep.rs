@@ -50,16 +50,22 @@ enum Answer {
 }
 
 impl Keeping {
-    pub(super) fn new(keep: Keep, now: Reading, segment_bytes: u32) -> Self {
+    /// Of no store yet.
+    pub(super) fn new(now: Reading) -> Self {
         Self {
-            keep,
+            keep: Keep::default(),
             changed: false,
             pending: None,
             mailbox: Mailbox::new(),
             steadiness: Steadiness::new(now),
             looked: 0,
-            segment_bytes,
+            segment_bytes: 0,
         }
+    }
+
+    /// A store was mounted.
+    pub(super) fn mounted(&mut self, keep: Keep, segment_bytes: u32) {
+        (self.keep, self.segment_bytes, self.changed, self.pending) = (keep, segment_bytes, false, None);
     }
 
     /// Holds that follow take what the last recorder sealed and could not note.
@@ -110,6 +116,17 @@ impl Recorder {
             self.write_keep(keep, Answer::Nobody);
         } else if let Ok(command) = self.keeping.mailbox.inbox.try_recv() {
             self.obey(command);
+        }
+    }
+
+    /// While the medium is away nothing can be held or released.
+    pub(super) fn refuse_holds(&mut self) {
+        let away = || HoldError::Storage(String::from("the medium is not there"));
+        while let Ok(command) = self.keeping.mailbox.inbox.try_recv() {
+            match command {
+                Command::Hold(_, reply) => drop(reply.send(Err(away()))),
+                Command::Release(_, reply) => drop(reply.send(Err(away()))),
+            }
         }
     }
 

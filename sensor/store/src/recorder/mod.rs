@@ -6,11 +6,13 @@
 //!
 //! - `open`: the open segment and where the next batch goes.
 //! - `clock`: flush interval, clock steps, drops, back-off while storage fails.
+//! - `outage`: what waits in memory while storage fails or is away.
 
 mod clock;
 mod interfaces;
 mod keep;
 mod open;
+mod outage;
 #[cfg(test)]
 pub(crate) mod tests;
 mod thin;
@@ -18,26 +20,25 @@ mod thin;
 use std::sync::Arc;
 
 use hindcap_wire::drops::{DropCause, DropCounts};
-use hindcap_wire::ledger::{EVENT_BYTES, Event, EventKind, epb_bytes, put_epb};
-use hindcap_wire::limits::{CAPLEN_MAX, PAGE_BYTES};
+use hindcap_wire::ledger::{EVENT_BYTES, Event, EventKind, HEADER_END, epb_bytes, put_epb};
+use hindcap_wire::limits::{CAPLEN_MAX, INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::plain::Plain;
 use hindcap_wire::packet::{Interface, Packet};
 
 use crate::index::Indexer;
 use crate::policy::Thinner;
-use crate::recovery::{new_indexer, recover};
 use crate::ring::Ring;
 use crate::volume::VolumeWrite;
 use crate::writer::batch::Batch;
 use crate::writer::link::Link;
-use crate::writer::{Done, Job, Start, Writer, tail};
+use crate::writer::mount::INDEXERS;
+use crate::writer::{Done, Job, Writer};
 use crate::{BackEnd, Health, Reading, RecorderOptions, Store, StoreError};
 use clock::Clock;
 use interfaces::Interfaces;
 use open::Open;
+use outage::{Lost, Storage};
 
-/// Indexes: one for the open segment, one for the segment that is being sealed.
-const INDEXERS: usize = 2;
 /// Events that wait while there is no batch to put them into.
 const EVENTS_WAITING: usize = 32;
 
@@ -49,6 +50,8 @@ pub struct Recorder {
     ring: Ring,
     interfaces: Interfaces,
     open: Option<Open>,
+    /// The segment that is open while packets wait behind others, with its interfaces and index.
+    parked: Option<(Open, heapless::Vec<u32, INTERFACES_MAX>, Option<Box<Indexer>>)>,
     /// The batch that is being filled, of the open segment.
     batch: Option<Box<Batch>>,
     /// Bytes of blocks in it.
@@ -66,6 +69,24 @@ pub struct Recorder {
     indexers: heapless::Vec<Box<Indexer>, INDEXERS>,
     /// Indexes that the writer has.
     sealing: usize,
+    /// Batches that the writer has.
+    in_flight: usize,
+    /// The writer is looking at the medium.
+    looking: bool,
+    storage: Storage,
+    /// Batches that wait for storage, oldest first.
+    kept: heapless::Vec<Box<Batch>, { RecorderOptions::BUFFERS_MAX }>,
+    /// Where the blocks of the open batch begin that is of no segment.
+    loose_start: usize,
+    /// What waited is being recorded again: it goes to the open segment before everything else.
+    again: bool,
+    /// Running number of the packet that is being recorded again.
+    again_order: u64,
+    /// Packets that came into batches so far, the open one not included.
+    ordinal: u64,
+    lost: Lost,
+    /// Packets lost to storage that gap events have told.
+    lost_told: u64,
     events: heapless::Deque<Event, EVENTS_WAITING>,
     clock: Clock,
     epoch: u32,
@@ -79,55 +100,25 @@ pub struct Recorder {
 }
 
 impl<V: VolumeWrite + Send + 'static> Store<V> {
-    /// Recovers what the last recorder left open, and goes on recording.
+    /// Recovers what the last recorder left open, and goes on recording. When the medium is not there, recording begins
+    /// in memory, as far as the buffers reach, and goes on when it comes.
     ///
     /// # Errors
     /// An option makes no sense, or the writer's thread cannot be started.
-    pub fn recorder(mut self, options: RecorderOptions, now: Reading) -> Result<Recorder, StoreError> {
+    pub fn recorder(self, options: RecorderOptions, now: Reading) -> Result<Recorder, StoreError> {
         if !(2..=RecorderOptions::BUFFERS_MAX).contains(&options.buffers) {
             return Err(StoreError::Option { what: "buffers: from 2 to 64" });
         }
-        let mut indexer = new_indexer(&self.volume, &self.state);
-        let found = recover(&mut self.volume, &self.state, options.hash_chain, &mut indexer);
-        let unclean = !self.state.clean;
-        self.state.epoch = found.epoch + 1;
-        self.state.clean = false;
-        if let Some(policy) = options.keep {
-            self.state.keep.policy = policy;
-        }
-        // A medium that cannot be written now may be writable later: recording starts all the same, and says so.
-        if let Err(error) = self.state.store(&mut self.volume) {
-            self.health.fail(0, now.wall, &error);
-        }
-        let segment_bytes = self.volume.geometry().segment_bytes;
-        let mut recorder = Recorder::new(&self, &options, now, segment_bytes);
-        recorder.indexers.push(new_indexer(&self.volume, &self.state)).expect("two fit");
-        recorder.ring = found.ring;
-        recorder.keeping.catch_up(&mut recorder.ring, &found.notes);
-        match &found.open {
-            Some((number, tables)) => {
-                recorder.interfaces.resume(&tables.interfaces);
-                recorder.open = Some(Open::resume(*number, tables, found.sequence));
-                recorder.indexer = Some(indexer);
-            }
-            None => recorder.indexers.push(indexer).expect("two fit"),
-        }
-        let start = Start {
-            tables: found.open,
-            chain: found.chain,
-            hash_chain: options.hash_chain,
-            batches_per_flush: options.batches_per_flush,
-            notes: found.notes,
-            now,
-        };
-        let writer = Writer::new(self.volume, self.state, self.health, start);
+        let mut recorder = Recorder::new(Arc::clone(&self.health), &options, now);
+        let mut writer = Writer::new(self.volume, self.state, self.health, &options);
+        let mounted = writer.start(now, &mut recorder.indexers);
         recorder.link = match options.back_end {
             BackEnd::Inline => Link::inline(writer),
             BackEnd::Threaded => Link::threaded(writer).map_err(StoreError::Thread)?,
         };
-        recorder.event(EventKind::RecorderStart { epoch: recorder.epoch, unclean });
-        if let Some(gap) = found.lost {
-            recorder.event(gap);
+        match mounted {
+            Some(mounted) => recorder.attach(mounted),
+            None => recorder.clock.lost(),
         }
         recorder.flush();
         Ok(recorder)
@@ -135,17 +126,18 @@ impl<V: VolumeWrite + Send + 'static> Store<V> {
 }
 
 impl Recorder {
-    fn new<V>(store: &Store<V>, options: &RecorderOptions, now: Reading, segment_bytes: u32) -> Self {
+    fn new(health: Arc<Health>, options: &RecorderOptions, now: Reading) -> Self {
         let mut buffers = heapless::Vec::new();
         for _ in 0..options.buffers {
             buffers.push(Box::new(Batch::new())).expect("not more than BUFFERS_MAX");
         }
         Self {
             link: Link::Ended,
-            health: Arc::clone(&store.health),
+            health,
             ring: Ring::default(),
             interfaces: Interfaces::default(),
             open: None,
+            parked: None,
             batch: None,
             used: 0,
             own: 0,
@@ -156,14 +148,24 @@ impl Recorder {
             buffers,
             indexers: heapless::Vec::new(),
             sealing: 0,
+            in_flight: 0,
+            looking: false,
+            storage: Storage::Away,
+            kept: heapless::Vec::new(),
+            loose_start: 0,
+            again: false,
+            again_order: 0,
+            ordinal: 0,
+            lost: Lost::default(),
+            lost_told: 0,
             events: heapless::Deque::new(),
             clock: Clock::new(options.flush_interval_nanos, now),
-            epoch: store.state.epoch,
-            data_limit: tail::data_limit(segment_bytes),
+            epoch: 0,
+            data_limit: 0,
             may_wait: options.may_wait,
             thinner: None,
             step: None,
-            keeping: keep::Keeping::new(store.state.keep.clone(), now, segment_bytes),
+            keeping: keep::Keeping::new(now),
         }
     }
 
@@ -187,18 +189,38 @@ impl Recorder {
         }
     }
 
-    /// Records a packet as it is; whether it is now in a batch.
+    /// Records a packet as it is; whether it is now in a batch. What cannot be kept is counted as dropped.
     #[inline]
     fn record(&mut self, packet: &Packet<'_>) -> bool {
+        match self.put(packet) {
+            Ok(()) => true,
+            Err(cause) => {
+                self.drop_packet(packet, cause);
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn drop_packet(&mut self, packet: &Packet<'_>, cause: DropCause) {
+        self.clock.drops.add(cause, 1);
+        self.health.drop_packets(cause, 1);
+        if cause == DropCause::StorageError {
+            self.lost.add((packet.timestamp, packet.timestamp), 1);
+        }
+    }
+
+    /// Puts a packet into the open batch.
+    #[inline]
+    fn put(&mut self, packet: &Packet<'_>) -> Result<(), DropCause> {
         let block_bytes = epb_bytes(packet.bytes.len());
         let ready = self.used + block_bytes <= self.limit && self.interfaces.is_current(packet.interface);
         if !ready {
-            if let Err(cause) = self.make_room(packet, block_bytes) {
-                self.clock.drops.add(cause, 1);
-                return false;
-            }
+            self.make_room(packet, block_bytes)?;
         }
-        let (Some(batch), Some(open)) = (&mut self.batch, &self.open) else { return false };
+        let (Some(batch), Some(open)) = (&mut self.batch, &self.open) else {
+            return Err(DropCause::StorageError);
+        };
         let (local, link_type) = self.interfaces.current();
         let plain = Plain::read(link_type, packet.bytes, packet.orig_len);
         // From here on the packet is recorded.
@@ -216,7 +238,7 @@ impl Recorder {
         commit.packets += 1;
         commit.times.0 = commit.times.0.min(packet.timestamp);
         commit.times.1 = commit.times.1.max(packet.timestamp);
-        true
+        Ok(())
     }
 
     /// Makes the open batch one that takes the packet: its interface announced, and room enough.
@@ -253,14 +275,19 @@ impl Recorder {
 
     /// Records that something happened, now.
     pub fn event(&mut self, kind: EventKind) {
+        self.note(kind);
+        if self.ensure_batch().is_ok() {
+            self.put_events();
+        }
+    }
+
+    /// An event for the next batch.
+    fn note(&mut self, kind: EventKind) {
         let event = Event { at: self.clock.now.wall, monotonic_nanos: self.clock.now.monotonic_nanos, kind };
         if self.events.is_full() {
             self.events.pop_front();
         }
         let _ = self.events.push_back(event);
-        if self.ensure_batch().is_ok() {
-            self.put_events();
-        }
     }
 
     /// Puts waiting events into the open batch.
@@ -285,10 +312,14 @@ impl Recorder {
             self.event(step);
         }
         self.look_after_storage();
-        self.look_after_holds();
+        match self.storage {
+            Storage::There | Storage::Failed => self.look_after_holds(),
+            Storage::Away | Storage::Mounting => self.refuse_holds(),
+        }
         self.look_after_policy();
         let (lost, lost_left_out) = (self.health.lost_drops(), self.health.lost_left_out());
-        if self.clock.is_due(self.used > self.open_head(), &lost, &lost_left_out)
+        if self.is_recording()
+            && self.clock.is_due(self.used > self.open_head(), &lost, &lost_left_out)
             && self.ensure_batch().is_ok()
         {
             self.put_events();
@@ -298,7 +329,7 @@ impl Recorder {
 
     /// Closes the open batch now, whatever is in it. The writer makes it durable.
     pub fn flush(&mut self) {
-        if self.ensure_batch().is_ok() {
+        if self.ensure_batch().is_ok() && self.is_recording() {
             self.put_events();
             self.close_early();
         }
@@ -316,13 +347,17 @@ impl Recorder {
         // The last batch may wait for a buffer; a medium that fails does not hold up the end.
         self.may_wait = true;
         self.flush();
+        self.settle();
+        self.flush();
         if self.link.send(Job::Close(now, self.indexer.take())) {
             while let Some(done) = self.link.receive_waiting() {
                 if matches!(done, Done::Close) {
                     break;
                 }
+                self.take_back(done);
             }
         }
+        self.give_up();
         let after = self.health.snapshot();
         match after.failing {
             Some((_, message)) => Err(StoreError::NotDurable { packets: after.packets_lost, message }),
@@ -352,8 +387,15 @@ impl Recorder {
     fn take_back(&mut self, done: Done) {
         match done {
             Done::Batch(batch) => {
+                self.in_flight = self.in_flight.saturating_sub(1);
                 let _ = self.buffers.push(batch);
             }
+            Done::Undone(batch) => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                self.take_undone(batch);
+            }
+            Done::Mount(mount) => self.take_mount(*mount),
+            Done::Look => self.looking = false,
             Done::Seal(Some(indexer)) => {
                 let _ = self.indexers.push(indexer);
                 self.sealing = self.sealing.saturating_sub(1);

@@ -1,19 +1,21 @@
 //! The open segment: where the next batch goes, when a batch ends, when the segment does.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
-
 use hindcap_wire::drops::DropCause;
 use hindcap_wire::ledger::{COMMIT_BYTES, HEADER_BYTES, HEADER_END, IDB_BYTES_MAX, put_idb, put_interfaces};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 use hindcap_wire::time::Timestamp;
 
 use super::Recorder;
+use super::outage::Storage;
 use crate::writer::batch::Batch;
-use crate::writer::tables::SegmentTables;
+use crate::writer::mount::Resumed;
 use crate::writer::{Job, Seal};
 
 /// Room that every batch keeps before its commit: a skip block is at least this long.
 const SKIP_BYTES_MIN: usize = 12;
+
+/// In place of a segment's number: none.
+const LOOSE: u32 = u32::MAX;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +38,23 @@ impl Open {
     }
 
     /// Goes on behind what recovery found.
-    pub(super) fn resume(number: u32, tables: &SegmentTables, sequence: u32) -> Self {
-        let SegmentTables { header, end, times, packets, captured_bytes, .. } = *tables;
-        Self { number, generation: header.generation, end, sequence, times, packets, captured_bytes }
+    pub(super) const fn resume(found: &Resumed) -> Self {
+        let Resumed { number, generation, end, sequence, times, packets, captured_bytes, .. } = *found;
+        Self { number, generation, end, sequence, times, packets, captured_bytes }
+    }
+
+    /// No segment: the batch waits in memory.
+    pub(super) fn loose() -> Self {
+        Self { sequence: 1, ..Self::begin(LOOSE, 0) }
+    }
+
+    pub(super) const fn is_loose(&self) -> bool {
+        self.number == LOOSE
+    }
+
+    /// Whether the next batch begins the segment.
+    pub(super) const fn is_first(&self) -> bool {
+        self.sequence == 0
     }
 }
 
@@ -49,16 +65,21 @@ impl Recorder {
         if self.batch.is_some() {
             return Ok(());
         }
-        if self.clock.backs_off() {
-            return Err(DropCause::StorageError);
+        if !self.again {
+            self.return_to_storage();
+            if self.storage == Storage::There
+                && (!self.kept.is_empty() || self.open.is_some_and(|open| open.is_loose()))
+            {
+                self.record_again(if self.may_wait { usize::MAX } else { CHUNK_BYTES as usize });
+            }
+            if self.batch.is_some() {
+                return Ok(());
+            }
+        }
+        if !self.is_recording() {
+            return if self.again { Err(DropCause::StorageError) } else { self.ensure_loose() };
         }
         let mut batch = self.buffer().ok_or(DropCause::BuffersFull)?;
-        // With an inline writer the last batch may just have failed.
-        self.leave_failed_segment();
-        if self.clock.backs_off() {
-            self.give_back(batch);
-            return Err(DropCause::StorageError);
-        }
         if self.open.is_some_and(|open| open.end + PAGE_BYTES > self.data_limit) {
             self.seal();
         }
@@ -80,13 +101,14 @@ impl Recorder {
             }
         }
         self.head = self.used;
+        batch.order = if self.again { self.again_order } else { self.ordinal };
         self.batch = Some(batch);
         self.clock.begin_batch();
         self.put_events();
         Ok(())
     }
 
-    fn give_back(&mut self, batch: Box<Batch>) {
+    pub(super) fn give_back(&mut self, batch: Box<Batch>) {
         // It came from there.
         let _ = self.buffers.push(batch);
     }
@@ -136,6 +158,9 @@ impl Recorder {
     pub(super) fn close_full(&mut self) {
         let end = self.limit + COMMIT_BYTES + SKIP_BYTES_MIN;
         let Some(open) = self.open else { return };
+        if open.is_loose() {
+            return self.keep_open_batch();
+        }
         if open.end as usize + end < self.data_limit as usize {
             self.close_batch(end);
         } else {
@@ -146,6 +171,8 @@ impl Recorder {
 
     fn close_batch(&mut self, end: usize) {
         let (Some(mut batch), Some(mut open)) = (self.batch.take(), self.open) else { return };
+        let start = if open.is_first() { HEADER_END } else { 0 };
+        self.account(&mut batch, start);
         let lost = self.health.lost_drops();
         let now = self.clock.now;
         let commit = &mut batch.commit;
@@ -163,7 +190,6 @@ impl Recorder {
         commit.left_out = self.clock.tell_left_out(&self.health.lost_left_out());
         (commit.wall, commit.monotonic_nanos, commit.clock) = (now.wall, now.monotonic_nanos, now.clock);
         commit.interfaces = self.interfaces.count();
-        self.health.packets_recorded.fetch_add(commit.packets.into(), Relaxed);
         batch.savefile_bytes = (self.used - self.own) as u64;
         batch.close(self.used, end);
         open.end += end as u32;
@@ -171,7 +197,9 @@ impl Recorder {
         self.open = Some(open);
         (self.used, self.limit) = (0, 0);
         let (packets, drops, left_out) = (batch.commit.packets, batch.commit.drops, batch.commit.left_out);
-        if !self.link.send(Job::Batch(batch)) {
+        if self.link.send(Job::Batch(batch)) {
+            self.in_flight += 1;
+        } else {
             // The writer is gone, which it never should be: say what that costs.
             let mut lost = drops;
             lost.add(DropCause::StorageError, packets.into());
@@ -193,38 +221,10 @@ impl Recorder {
 
     /// Seals the open segment before it is full, so that every program reads it to its end without notice.
     pub fn rotate(&mut self) {
+        if self.open.is_some_and(|open| open.is_loose()) {
+            return self.keep_open_batch();
+        }
         self.close_early();
         self.seal();
-    }
-
-    /// A segment that failed is left as it is: what lies in the open batch for it is lost.
-    fn leave_failed_segment(&mut self) {
-        let failed = self.health.failed_generation.load(Acquire);
-        let Some(open) = self.open.filter(|open| open.generation == failed) else { return };
-        self.open = None;
-        if let Some(batch) = self.batch.take() {
-            self.clock.drops.add(DropCause::StorageError, batch.commit.packets.into());
-            self.give_back(batch);
-        }
-        (self.used, self.limit) = (0, 0);
-        if let Some(indexer) = &mut self.indexer {
-            indexer.reset();
-        }
-        self.clock.failed();
-        log::warn!("segment {} is given up; trying the next", open.number);
-    }
-
-    /// Notices that storage failed or works again.
-    pub(super) fn look_after_storage(&mut self) {
-        self.leave_failed_segment();
-        let acked = self.health.acked_generation.load(Acquire);
-        if self.open.is_some_and(|open| open.generation == acked) {
-            self.clock.worked();
-        }
-        if let Some(since) = self.health.take_ended_outage() {
-            let packets = self.drops().get(DropCause::StorageError);
-            let gap = self.clock.gap(since, packets);
-            self.event(gap);
-        }
     }
 }

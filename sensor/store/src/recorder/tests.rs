@@ -12,11 +12,12 @@ use hindcap_wire::time::{ClockState, Timestamp};
 
 use super::*;
 use crate::reader::{Reader, ReaderOptions};
-use crate::recovery;
+use crate::recovery::{self, new_indexer};
 use crate::ring::read_header;
 use crate::scan::{chunk_buffer, scan_batches};
 use crate::sim::{Fault, Operation, SimVolume};
 use crate::volume::{Area, VolumeRead, VolumeWrite};
+use crate::writer::tail;
 
 pub(crate) const MIB: u32 = 1 << 20;
 const UUID: [u8; 16] = *b"0123456789abcdef";

@@ -1,12 +1,17 @@
 //! A store's place as people name it: a directory, or `fat:` and a card, partition or image; and a volume that is either.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use hindcap_wire::limits::SEGMENT_BYTES_MIN;
 
 use super::block::FileDev;
 use super::dir::{DirReader, DirVolume};
 use super::fat::FatVolume;
 use super::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
+use crate::place::open_card;
+use crate::{Store, StoreError, StoreOptions, StoreSize};
 
 /// Where a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +51,20 @@ pub enum AnyVolume {
     Dir(DirVolume),
     /// A card.
     Fat(Box<FatVolume<FileDev>>),
+    /// Nothing that can be used, yet or any more: every operation fails until it is opened again.
+    Absent(Place),
 }
+
+impl Place {
+    fn absent<T>(&self, operation: &'static str) -> Result<T, VolumeError> {
+        let (Self::Dir(path) | Self::Fat(path)) = self;
+        let source = io::Error::new(io::ErrorKind::NotFound, "the medium is not there");
+        Err(VolumeError::Io { operation, path: path.clone(), source })
+    }
+}
+
+/// Shape of a volume that is not there.
+const NO_GEOMETRY: Geometry = Geometry { segment_bytes: SEGMENT_BYTES_MIN, segments: 0, sector_bytes: 512 };
 
 /// The reading side of either.
 #[derive(Debug)]
@@ -59,12 +77,13 @@ pub enum AnyReader {
 }
 
 macro_rules! delegate {
-    ($name:ident) => {
+    ($name:ident $(, $absent:ident)?) => {
         impl VolumeRead for $name {
             fn geometry(&self) -> Geometry {
                 match self {
                     Self::Dir(volume) => volume.geometry(),
                     Self::Fat(volume) => volume.geometry(),
+                    $(Self::$absent(_) => NO_GEOMETRY,)?
                 }
             }
 
@@ -72,6 +91,7 @@ macro_rules! delegate {
                 match self {
                     Self::Dir(volume) => volume.read(area, offset, buf),
                     Self::Fat(volume) => volume.read(area, offset, buf),
+                    $(Self::$absent(place) => place.absent("read"),)?
                 }
             }
 
@@ -79,6 +99,7 @@ macro_rules! delegate {
                 match self {
                     Self::Dir(volume) => volume.will_read(area, offset, bytes),
                     Self::Fat(volume) => volume.will_read(area, offset, bytes),
+                    $(Self::$absent(_) => {})?
                 }
             }
 
@@ -86,6 +107,7 @@ macro_rules! delegate {
                 match self {
                     Self::Dir(volume) => volume.is_usable(segment),
                     Self::Fat(volume) => volume.is_usable(segment),
+                    $(Self::$absent(_) => false,)?
                 }
             }
 
@@ -93,13 +115,14 @@ macro_rules! delegate {
                 match self {
                     Self::Dir(volume) => volume.identity(),
                     Self::Fat(volume) => volume.identity(),
+                    $(Self::$absent(_) => None,)?
                 }
             }
         }
     };
 }
 
-delegate!(AnyVolume);
+delegate!(AnyVolume, Absent);
 delegate!(AnyReader);
 
 impl VolumeWrite for AnyVolume {
@@ -107,6 +130,7 @@ impl VolumeWrite for AnyVolume {
         match self {
             Self::Dir(volume) => volume.write(area, offset, bytes),
             Self::Fat(volume) => volume.write(area, offset, bytes),
+            Self::Absent(place) => place.absent("write"),
         }
     }
 
@@ -114,6 +138,7 @@ impl VolumeWrite for AnyVolume {
         match self {
             Self::Dir(volume) => volume.flush(area),
             Self::Fat(volume) => volume.flush(area),
+            Self::Absent(place) => place.absent("flush"),
         }
     }
 
@@ -121,7 +146,32 @@ impl VolumeWrite for AnyVolume {
         match self {
             Self::Dir(volume) => volume.note_contents(text),
             Self::Fat(volume) => volume.note_contents(text),
+            Self::Absent(_) => {}
         }
+    }
+
+    fn is_there(&self, thorough: bool) -> Result<(), VolumeError> {
+        match self {
+            Self::Dir(volume) => volume.is_there(thorough),
+            Self::Fat(volume) => volume.is_there(thorough),
+            Self::Absent(place) => place.absent("open"),
+        }
+    }
+
+    /// A store that is not there is never made: a person does that.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let place = match self {
+            Self::Fat(volume) => return volume.reopen(),
+            Self::Absent(place) => place.clone(),
+            Self::Dir(volume) => Place::Dir(volume.path().to_path_buf()),
+        };
+        // Its lock goes with what was open.
+        *self = Self::Absent(place.clone());
+        *self = match place {
+            Place::Dir(path) => Self::Dir(Store::open(&StoreOptions::new(path, StoreSize::Keep))?.volume),
+            Place::Fat(path) => Self::Fat(Box::new(open_card(&path)?.volume)),
+        };
+        Ok(())
     }
 }
 

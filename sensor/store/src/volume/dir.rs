@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::num::NonZeroU64;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -124,7 +124,7 @@ fn turn_to<'a>(open: &'a mut Option<(Area, File)>, area: Area, path: &Path) -> R
 /// Holds the right to write to a store, for as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -151,7 +151,7 @@ impl Lock {
         if let Err(error) = note(&mut file) {
             log::warn!("{}: cannot note the pid: {error}", path.display());
         }
-        Ok(Ok(Self { _file: file }))
+        Ok(Ok(Self { file }))
     }
 }
 
@@ -159,7 +159,7 @@ impl Lock {
 #[derive(Debug)]
 pub struct DirVolume {
     reader: DirReader,
-    _lock: Lock,
+    lock: Lock,
     /// The area written last.
     open: Option<(Area, File, Mode)>,
     mode: Mode,
@@ -177,10 +177,12 @@ impl DirVolume {
     pub fn new(path: PathBuf, segment_bytes: u32, segments: u32, lock: Lock) -> Self {
         let (mode, sector_bytes) = probe(&area_path(&path, Area::State));
         let geometry = Geometry { segment_bytes, segments, sector_bytes };
-        Self { reader: DirReader::new(path, geometry), _lock: lock, open: None, mode }
+        Self { reader: DirReader::new(path, geometry), lock, open: None, mode }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The store's directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.reader.path
     }
 
@@ -274,6 +276,30 @@ impl VolumeWrite for DirVolume {
             log::warn!("{}: {error}", path.display());
         }
     }
+
+    /// The lock that is held must still be the one at its place: a file system that was unmounted or moved away takes
+    /// its own along. `thorough` also reads the state from the disk.
+    fn is_there(&self, thorough: bool) -> Result<(), VolumeError> {
+        let path = self.path().join(LOCK_FILE);
+        let held = self.lock.file.metadata().map_err(io_error("look for", &path))?;
+        let found = fs::metadata(&path).map_err(io_error("look for", &path))?;
+        if (held.dev(), held.ino()) != (found.dev(), found.ino()) {
+            let error = io::Error::new(io::ErrorKind::NotFound, "another file system is there");
+            return Err(io_error("look for", &path)(error));
+        }
+        if thorough { read_through(&area_path(self.path(), Area::State)) } else { Ok(()) }
+    }
+}
+
+/// Reads the beginning of a file, past the page cache where that can be.
+fn read_through(path: &Path) -> Result<(), VolumeError> {
+    let open = |flags: OFlags| OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path);
+    let mut buf = aligned::AlignedBuf::new(SECTOR_MAX as usize);
+    let read = match open(OFlags::DIRECT) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => open(OFlags::empty()),
+        file => file,
+    };
+    read.and_then(|file| file.read_exact_at(&mut buf, 0)).map_err(io_error("read", path))
 }
 
 /// Makes `path` a file of exactly `bytes`, allocated but not written; an existing one of that size stays as it is.

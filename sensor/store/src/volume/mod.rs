@@ -13,6 +13,8 @@ pub mod fat;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::StoreError;
+
 /// A fixed-size region of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Area {
@@ -123,4 +125,22 @@ pub trait VolumeWrite: VolumeRead {
 
     /// Leaves a note for people about what the segments hold, where the volume has a place for it.
     fn note_contents(&mut self, _text: &str) {}
+
+    /// Whether what was opened is still what its place names. `thorough` asks the medium itself, past every cache;
+    /// otherwise it costs a system call.
+    ///
+    /// # Errors
+    /// It is gone, or something else is there: only [`VolumeWrite::reopen`] helps.
+    fn is_there(&self, _thorough: bool) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
+    /// Lets go of what was opened and opens what is at its place now, be it another store. Shape and content are then
+    /// to be read anew. After an error there is nothing, until a later call succeeds.
+    ///
+    /// # Errors
+    /// Nothing there, or nothing that can be used.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

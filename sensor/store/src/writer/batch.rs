@@ -3,7 +3,7 @@
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::index::PageEntry;
 use hindcap_wire::ledger::{COMMIT_BYTES, Commit, put_skip};
-use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
+use hindcap_wire::limits::{CHUNK_BYTES, INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::{ClockState, Timestamp};
 
@@ -57,6 +57,18 @@ pub(crate) struct Batch {
     pub savefile_bytes: u64,
     /// Complete once the batch is closed; `bytes` then says how long it is.
     pub commit: Commit,
+    /// Blocks that matter to whoever records this batch again: they start here, behind a segment's header ...
+    pub start: usize,
+    /// ... and end here.
+    pub used: usize,
+    /// Running number of its first packet, of all that came into batches.
+    pub order: u64,
+    /// Packets at its beginning that were in an earlier batch which could not be written.
+    pub again: u32,
+    /// Store-wide numbers of the interfaces that its packets name by their position.
+    pub interfaces: heapless::Vec<u32, INTERFACES_MAX>,
+    /// Writing it was tried: it may be on the medium.
+    pub tried: bool,
 }
 
 impl Batch {
@@ -68,6 +80,12 @@ impl Batch {
             captured_bytes: 0,
             savefile_bytes: 0,
             marks: Marks::none(),
+            start: 0,
+            used: 0,
+            order: 0,
+            again: 0,
+            interfaces: heapless::Vec::new(),
+            tried: false,
             commit: Commit {
                 sequence: 0,
                 generation: 0,
@@ -92,6 +110,7 @@ impl Batch {
     /// Forgets what it held, to be filled for `segment`.
     pub(crate) fn begin(&mut self, segment: u32) {
         (self.segment, self.captured_bytes, self.marks) = (segment, 0, Marks::none());
+        (self.again, self.tried) = (0, false);
         self.commit.packets = 0;
         self.commit.times = (Timestamp::MAX, Timestamp::MIN);
     }

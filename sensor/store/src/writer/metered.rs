@@ -1,5 +1,6 @@
 //! A volume that counts what is handed to it: the odometer, and the bytes written per byte of savefile.
 
+use crate::StoreError;
 use crate::volume::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
 
 /// See the module.
@@ -55,5 +56,13 @@ impl<V: VolumeWrite> VolumeWrite for Metered<V> {
     fn note_contents(&mut self, text: &str) {
         self.bytes += text.len() as u64;
         self.volume.note_contents(text);
+    }
+
+    fn is_there(&self, thorough: bool) -> Result<(), VolumeError> {
+        self.volume.is_there(thorough)
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        self.volume.reopen()
     }
 }

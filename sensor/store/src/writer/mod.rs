@@ -1,12 +1,14 @@
 //! The back half of the recorder: makes batches durable, seals segments, keeps the catalog.
 //!
 //! It runs in the recorder's thread or in one of its own ([`link`]); jobs arrive in order. A failed write or flush ends
-//! the segment: later batches of that generation are not written but counted as lost, with the drops that their commits
-//! would have told. Nothing is acknowledged before a flush returned.
+//! the segment: the batch is counted as lost, with the drops that its commit would have told, and later batches of that
+//! generation go back unwritten. When the medium itself is away, that batch goes back as well, and so does everything
+//! until a [`mount`] succeeds. Nothing is acknowledged before a flush returned.
 
 pub(crate) mod batch;
 pub(crate) mod link;
 mod metered;
+pub(crate) mod mount;
 pub(crate) mod notes;
 pub(crate) mod tables;
 pub(crate) mod tail;
@@ -20,14 +22,16 @@ use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 
 use crate::catalog;
-use crate::holds::Keep;
+use crate::holds::{Keep, KeepPolicy};
 use crate::index::Indexer;
+use crate::medium::is_refused;
 use crate::provisional;
 use crate::state::State;
 use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
-use crate::{Health, Reading};
+use crate::{Health, Reading, RecorderOptions};
 use batch::Batch;
 use metered::Metered;
+use mount::Mount;
 use notes::{Kept, Note};
 use tables::SegmentTables;
 use tail::TailBuf;
@@ -47,17 +51,25 @@ pub(crate) enum Job {
     Keep(Box<Keep>),
     /// The recorder ends in order; with what it knows of the open segment's flows.
     Close(Reading, Option<Box<Indexer>>),
+    /// The medium was away: open and recover what is at its place now.
+    Mount(Box<Mount>),
+    /// Nothing was written for a while: see whether the medium is still there.
+    Look(Reading),
 }
 
 /// What comes back to be used again.
 #[derive(Debug)]
 pub(crate) enum Done {
     Batch(Box<Batch>),
+    /// It was not written, and must be recorded again.
+    Undone(Box<Batch>),
     /// `None` when the segment was sealed without flow records.
     Seal(Option<Box<Indexer>>),
     /// Or why the state could not be written; it is then as it was.
     Keep(Result<(), String>),
     Close,
+    Mount(Box<Mount>),
+    Look,
 }
 
 /// How a segment is sealed.
@@ -101,36 +113,35 @@ pub(crate) struct Writer<V> {
     notes: Vec<Note>,
     state_written: u64,
     notes_written: u64,
-}
-
-/// What a writer starts from.
-#[derive(Debug)]
-pub(crate) struct Start {
-    pub tables: Option<(u32, SegmentTables)>,
-    pub chain: [u8; 32],
-    pub hash_chain: bool,
-    pub batches_per_flush: u32,
-    pub notes: Vec<Note>,
-    pub now: Reading,
+    /// Segments that failed one after another.
+    failures: u32,
+    /// What the operator has decided about keeping, for every store that is mounted.
+    keep_policy: Option<KeepPolicy>,
+    /// A store has been mounted: `state` is of one.
+    mounted: bool,
 }
 
 impl<V: VolumeWrite> Writer<V> {
-    pub(crate) fn new(volume: V, state: State, health: Arc<Health>, start: Start) -> Self {
+    /// A writer that has yet to [`Writer::begin_mount`] the store.
+    pub(crate) fn new(volume: V, state: State, health: Arc<Health>, options: &RecorderOptions) -> Self {
         let tail = TailBuf::new(volume.geometry().segment_bytes);
         Self {
             volume: Metered::new(volume),
             state,
             health,
-            hash_chain: start.hash_chain,
-            batches_per_flush: start.batches_per_flush.max(1),
-            tables: start.tables,
+            hash_chain: options.hash_chain,
+            batches_per_flush: options.batches_per_flush.max(1),
+            tables: None,
             unflushed: Unflushed::default(),
-            chain: start.chain,
+            chain: NO_CHAIN,
             pending: catalog::Pending::new(),
             tail,
-            notes: start.notes,
-            state_written: start.now.monotonic_nanos,
+            notes: Vec::new(),
+            state_written: 0,
             notes_written: 0,
+            failures: 0,
+            keep_policy: options.keep,
+            mounted: false,
         }
     }
 
@@ -146,8 +157,11 @@ impl<V: VolumeWrite> Writer<V> {
     fn perform(&mut self, job: Job) -> Done {
         match job {
             Job::Batch(mut batch) => {
-                self.batch(&mut batch);
-                Done::Batch(batch)
+                if self.batch(&mut batch) {
+                    Done::Batch(batch)
+                } else {
+                    Done::Undone(batch)
+                }
             }
             Job::Seal(mut seal) => {
                 self.seal(&mut seal);
@@ -158,23 +172,46 @@ impl<V: VolumeWrite> Writer<V> {
                 self.close(now, flows);
                 Done::Close
             }
+            Job::Mount(mut mount) => {
+                self.mount(&mut mount);
+                Done::Mount(mount)
+            }
+            Job::Look(now) => {
+                self.look(now.wall);
+                Done::Look
+            }
         }
     }
 
-    fn batch(&mut self, batch: &mut Batch) {
+    /// Writes a batch; says whether it is done with, written or lost.
+    fn batch(&mut self, batch: &mut Batch) -> bool {
         let generation = batch.commit.generation;
+        if !self.look(batch.commit.wall) {
+            return false;
+        }
         if batch.commit.sequence == 0 {
             self.begin(batch);
         }
         let ours = matches!(&self.tables, Some((number, tables))
             if *number == batch.segment && tables.header.generation == generation);
-        if !ours {
-            // The segment failed before: its remaining batches are lost.
-            self.lose(&Unflushed::of(batch));
-            return;
-        }
-        if let Err(error) = self.write_batch(batch) {
-            self.fail(generation, batch.commit.wall, &error);
+        // Otherwise the segment failed before.
+        ours && match self.write_batch(batch) {
+            Ok(()) => true,
+            Err(error) if self.has_gone(&error) => {
+                batch.tried = true;
+                self.unflushed = self.unflushed.without(&Unflushed::of(batch));
+                self.go_away(generation, batch.commit.wall, &error);
+                false
+            }
+            Err(error) => {
+                let refused = is_refused(&error);
+                if refused {
+                    // Nothing of it was written.
+                    self.unflushed = self.unflushed.without(&Unflushed::of(batch));
+                }
+                self.fail(generation, batch.commit.wall, &error);
+                !refused
+            }
         }
     }
 
@@ -230,12 +267,17 @@ impl<V: VolumeWrite> Writer<V> {
             health.acked_generation.store(tables.header.generation, Release);
         }
         health.recover();
+        if std::mem::take(&mut self.failures) > 0 {
+            health.medium_works();
+        }
         Ok(())
     }
 
     /// The open segment is never continued; what was not yet durable is lost.
     fn fail(&mut self, generation: u64, wall: Timestamp, error: &VolumeError) {
         log::error!("recording to segment generation {generation} failed: {error}");
+        self.failures = self.failures.saturating_add(1);
+        self.judge(wall, error);
         if let Some((number, tables)) = self.tables.take() {
             self.remember(note(number, &tables, Kept::NotSealed));
         }
@@ -261,14 +303,20 @@ impl<V: VolumeWrite> Writer<V> {
         let ours = matches!(&self.tables, Some((number, tables))
             if *number == seal.segment && tables.header.generation == seal.generation);
         if ours {
-            if let Err(error) = self.write_tail(seal) {
-                self.fail(seal.generation, seal.now.wall, &error);
+            match self.write_tail(seal) {
+                Ok(()) => {}
+                Err(error) if self.has_gone(&error) => {
+                    self.go_away(seal.generation, seal.now.wall, &error);
+                }
+                Err(error) => self.fail(seal.generation, seal.now.wall, &error),
             }
         }
         if let Some(flows) = &mut seal.flows {
             flows.reset();
         }
-        self.upkeep(seal.now);
+        if !self.is_away() {
+            self.upkeep(seal.now);
+        }
     }
 
     fn write_tail(&mut self, seal: &mut Seal) -> Result<(), VolumeError> {
@@ -346,6 +394,9 @@ impl<V: VolumeWrite> Writer<V> {
     }
 
     fn close(&mut self, now: Reading, flows: Option<Box<Indexer>>) {
+        if !self.look(now.wall) {
+            return;
+        }
         let open = self.tables.as_ref().map(|(number, tables)| (*number, tables.header.generation));
         if let Some((number, generation)) = open {
             if let Err(error) = self.flush(Area::Segment(number)) {
@@ -384,6 +435,18 @@ impl Unflushed {
         self.savefile_bytes += other.savefile_bytes;
         self.drops = self.drops.plus(&other.drops);
         self.left_out = self.left_out.plus(&other.left_out);
+    }
+
+    /// Without a part of it.
+    fn without(&self, part: &Self) -> Self {
+        Self {
+            batches: self.batches.saturating_sub(part.batches),
+            packets: self.packets.saturating_sub(part.packets),
+            captured_bytes: self.captured_bytes.saturating_sub(part.captured_bytes),
+            savefile_bytes: self.savefile_bytes.saturating_sub(part.savefile_bytes),
+            drops: self.drops.since(&part.drops),
+            left_out: self.left_out.since(&part.left_out),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{BlockDev, DevGeometry, SMALL_WRITE_BYTES};
+use super::{BlockDev, DevGeometry, OpenError, SMALL_WRITE_BYTES};
 
 /// Totals since the device was wrapped; read by any thread.
 #[derive(Debug, Default)]
@@ -87,5 +87,18 @@ impl<D: BlockDev> BlockDev for CountDev<D> {
     fn discard(&mut self, lba: u64, sectors: u64) -> io::Result<()> {
         self.counts.discarded_bytes.fetch_add(sectors * 512, Relaxed);
         self.inner.discard(lba, sectors)
+    }
+
+    fn read_through(&self, lba: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.counts.reads.fetch_add(1, Relaxed);
+        self.inner.read_through(lba, buf)
+    }
+
+    fn is_there(&self) -> io::Result<()> {
+        self.inner.is_there()
+    }
+
+    fn reopen(&mut self) -> Result<(), OpenError> {
+        self.inner.reopen()
     }
 }

@@ -7,9 +7,10 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
@@ -95,14 +96,37 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. Clones share what is open: when one opens it anew, all see that.
+#[derive(Clone, Debug)]
 pub struct FileDev {
     path: PathBuf,
+    access: Access,
+    shared: Arc<RwLock<Link>>,
+}
+
+/// What a name means at the moment.
+#[derive(Debug)]
+struct Link {
+    /// Shape, also of what was there last.
     geometry: DevGeometry,
+    open: Option<Arc<Open>>,
+}
+
+/// An open device.
+#[derive(Debug)]
+struct Open {
+    geometry: DevGeometry,
+    identity: Identity,
     reader: File,
     writer: Option<File>,
     direct: AtomicBool,
+}
+
+/// What tells a device from one that has its name later: file system, inode, device number.
+type Identity = (u64, u64, u64);
+
+fn identity(metadata: &fs::Metadata) -> Identity {
+    (metadata.dev(), metadata.ino(), metadata.rdev())
 }
 
 impl FileDev {
@@ -111,11 +135,44 @@ impl FileDev {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
+        let open = Arc::new(Open::new(path, access)?);
+        let link = Link { geometry: open.geometry, open: Some(open) };
+        Ok(Self { path: path.to_path_buf(), access, shared: Arc::new(RwLock::new(link)) })
+    }
+
+    /// Makes an image file of `bytes` zeros, allocated only where it is written; an existing file stays as it is.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn create_image(path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.set_len(bytes / SECTOR_BYTES as u64 * SECTOR_BYTES as u64)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn link(&self) -> RwLockReadGuard<'_, Link> {
+        self.shared.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is open.
+    fn there(&self) -> io::Result<Arc<Open>> {
+        self.link().open.clone().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is not there"))
+    }
+}
+
+impl Open {
+    fn new(path: &Path, access: Access) -> Result<Self, OpenError> {
         let io = |operation| {
             let path = path.to_path_buf();
             move |source| OpenError::Io { operation, path, source }
         };
-        let kind = fs::metadata(path).map_err(io("open"))?.file_type();
+        let metadata = fs::metadata(path).map_err(io("open"))?;
+        let kind = metadata.file_type();
         if !kind.is_block_device() && !kind.is_file() {
             return Err(OpenError::NoDevice { path: path.to_path_buf() });
         }
@@ -156,22 +213,8 @@ impl FileDev {
                 Some(file)
             }
         };
-        Ok(Self { path: path.to_path_buf(), geometry, reader, writer, direct: AtomicBool::new(direct) })
-    }
-
-    /// Makes an image file of `bytes` zeros, allocated only where it is written; an existing file stays as it is.
-    ///
-    /// # Errors
-    /// The file cannot be made.
-    pub fn create_image(path: &Path, bytes: u64) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        file.set_len(bytes / SECTOR_BYTES as u64 * SECTOR_BYTES as u64)
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+        let identity = identity(&metadata);
+        Ok(Self { geometry, identity, reader, writer, direct: AtomicBool::new(direct) })
     }
 
     fn writer(&self) -> io::Result<&File> {
@@ -186,7 +229,7 @@ impl FileDev {
                 if self.direct.load(Relaxed)
                     && error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) =>
             {
-                log::warn!("{}: no direct I/O, using the page cache", self.path.display());
+                log::warn!("no direct I/O, using the page cache");
                 let flags = rustix::fs::fcntl_getfl(file)?;
                 rustix::fs::fcntl_setfl(file, flags - OFlags::DIRECT)?;
                 self.direct.store(false, Relaxed);
@@ -210,7 +253,7 @@ fn open_for_writing(path: &Path, block_device: bool) -> io::Result<(File, bool)>
 
 impl BlockDev for FileDev {
     fn geometry(&self) -> DevGeometry {
-        self.geometry
+        self.link().geometry
     }
 
     fn name(&self) -> String {
@@ -218,43 +261,78 @@ impl BlockDev for FileDev {
     }
 
     fn read(&self, lba: u64, buf: &mut [u8]) -> io::Result<()> {
-        check(lba, buf.len(), self.geometry.sectors)?;
-        self.reader.read_exact_at(buf, lba * SECTOR_BYTES as u64)
+        let open = self.there()?;
+        check(lba, buf.len(), open.geometry.sectors)?;
+        open.reader.read_exact_at(buf, lba * SECTOR_BYTES as u64)
     }
 
     fn will_read(&self, lba: u64, bytes: usize) {
         let length = std::num::NonZeroU64::new(bytes as u64);
-        let _ = rustix::fs::fadvise(
-            &self.reader,
-            lba * SECTOR_BYTES as u64,
-            length,
-            rustix::fs::Advice::WillNeed,
-        );
+        if let Ok(open) = self.there() {
+            let advice = rustix::fs::Advice::WillNeed;
+            let _ = rustix::fs::fadvise(&open.reader, lba * SECTOR_BYTES as u64, length, advice);
+        }
     }
 
     fn write(&mut self, lba: u64, bytes: &[u8]) -> io::Result<()> {
-        check(lba, bytes.len(), self.geometry.sectors)?;
+        let open = self.there()?;
+        check(lba, bytes.len(), open.geometry.sectors)?;
         let at = lba * SECTOR_BYTES as u64;
-        if !self.direct.load(Relaxed) || bytes.as_ptr().align_offset(SECTOR_BYTES) == 0 {
-            return self.write_at(bytes, at);
+        if !open.direct.load(Relaxed) || bytes.as_ptr().align_offset(SECTOR_BYTES) == 0 {
+            return open.write_at(bytes, at);
         }
         let mut copy = AlignedBuf::new(bytes.len().min(COPY_BYTES));
         for (number, piece) in bytes.chunks(COPY_BYTES).enumerate() {
             copy[..piece.len()].copy_from_slice(piece);
-            self.write_at(&copy[..piece.len()], at + (number * COPY_BYTES) as u64)?;
+            open.write_at(&copy[..piece.len()], at + (number * COPY_BYTES) as u64)?;
         }
         Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer()?.sync_data()
+        self.there()?.writer()?.sync_data()
     }
 
     /// A hole in an image; the kernel makes it a discard that leaves zeros, or refuses, on a device.
     fn discard(&mut self, lba: u64, sectors: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let bytes = SECTOR_BYTES as u64;
-        Ok(rustix::fs::fallocate(self.writer()?, flags, lba * bytes, sectors * bytes)?)
+        Ok(rustix::fs::fallocate(self.there()?.writer()?, flags, lba * bytes, sectors * bytes)?)
+    }
+
+    fn read_through(&self, lba: u64, buf: &mut [u8]) -> io::Result<()> {
+        let open = self.there()?;
+        let Some(writer) = open.writer.as_ref().filter(|_| open.direct.load(Relaxed)) else {
+            return self.read(lba, buf);
+        };
+        check(lba, buf.len(), open.geometry.sectors)?;
+        let mut copy = AlignedBuf::new(buf.len());
+        writer.read_exact_at(&mut copy, lba * SECTOR_BYTES as u64)?;
+        buf.copy_from_slice(&copy);
+        Ok(())
+    }
+
+    fn is_there(&self) -> io::Result<()> {
+        let open = self.there()?;
+        let metadata = fs::metadata(&self.path)?;
+        let gone = |why| Err(io::Error::new(io::ErrorKind::NotFound, why));
+        if identity(&metadata) != open.identity {
+            return gone("something else is there");
+        }
+        // Writing would make it longer again, with holes.
+        if metadata.is_file() && metadata.len() < open.geometry.sectors * SECTOR_BYTES as u64 {
+            return gone("it was cut short");
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), OpenError> {
+        let mut link = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        // Its lock, and its exclusive hold on the device, go first.
+        link.open = None;
+        let open = Arc::new(Open::new(&self.path, self.access)?);
+        (link.geometry, link.open) = (open.geometry, Some(open));
+        Ok(())
     }
 }
 

@@ -72,6 +72,30 @@ pub trait BlockDev {
     /// # Errors
     /// The device failed or knows no discard; nothing depends on it.
     fn discard(&mut self, lba: u64, sectors: u64) -> io::Result<()>;
+
+    /// As [`BlockDev::read`], from the medium itself where caches can be passed by.
+    ///
+    /// # Errors
+    /// As [`BlockDev::read`].
+    fn read_through(&self, lba: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read(lba, buf)
+    }
+
+    /// Whether what was opened is still what its name means. Costs a system call.
+    ///
+    /// # Errors
+    /// It is gone, or something else is there now.
+    fn is_there(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Lets go of what was opened and opens what the name means now. After an error nothing is open.
+    ///
+    /// # Errors
+    /// Nothing there, or nothing that can be opened.
+    fn reopen(&mut self) -> Result<(), OpenError> {
+        Ok(())
+    }
 }
 
 /// Sectors touched by `bytes` bytes at `lba`, checked against a device of `sectors`.

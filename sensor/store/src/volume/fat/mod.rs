@@ -29,6 +29,7 @@ pub use probe::Content;
 use super::aligned::AlignedBuf;
 use super::block::{BlockDev, SECTOR_BYTES};
 use super::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
+use crate::StoreError;
 use crate::layout::{SEGMENTS_MIN, catalog_bytes};
 use crate::state::{SLOT_BYTES, STATE_BYTES};
 use checkup::Checkup;
@@ -66,6 +67,20 @@ fn contents_text(layout: &Layout, text: &str) -> AlignedBuf {
     out
 }
 
+/// Finds the ring on a device and sees what is left of it.
+fn mount(dev: &impl BlockDev) -> Result<(Located, Checkup), FatError> {
+    let located = match probe::find(dev)? {
+        Finding::Ring(located) => *located,
+        Finding::Other(content) => return Err(FatError::Foreign { name: dev.name(), content }),
+    };
+    let checkup = checkup::examine(dev, &located)?;
+    let left = checkup.usable.iter().filter(|usable| **usable).count() as u32;
+    if left < SEGMENTS_MIN {
+        return Err(FatError::RingLost { name: dev.name(), left, of: located.layout.segments });
+    }
+    Ok((located, checkup))
+}
+
 /// See the module. Reads and, when its device can, writes.
 #[derive(Debug)]
 pub struct FatVolume<D: BlockDev> {
@@ -82,15 +97,7 @@ impl<D: BlockDev> FatVolume<D> {
     /// # Errors
     /// No ring there, rings that contradict each other, fewer than two segments left, or the device failed.
     pub fn open(dev: D) -> Result<Self, FatError> {
-        let located = match probe::find(&dev)? {
-            Finding::Ring(located) => *located,
-            Finding::Other(content) => return Err(FatError::Foreign { name: dev.name(), content }),
-        };
-        let checkup = checkup::examine(&dev, &located)?;
-        let left = checkup.usable.iter().filter(|usable| **usable).count() as u32;
-        if left < SEGMENTS_MIN {
-            return Err(FatError::RingLost { name: dev.name(), left, of: located.layout.segments });
-        }
+        let (located, checkup) = mount(&dev)?;
         Ok(Self { dev, located, checkup, note: None })
     }
 
@@ -274,6 +281,30 @@ impl<D: BlockDev> VolumeWrite for FatVolume<D> {
 
     fn note_contents(&mut self, text: &str) {
         self.note = Some(text.to_owned());
+    }
+
+    /// `thorough`: a ring sector is read from the medium and must still be this ring's.
+    fn is_there(&self, thorough: bool) -> Result<(), VolumeError> {
+        self.dev.is_there().map_err(self.error("look for"))?;
+        if !thorough {
+            return Ok(());
+        }
+        let mut sector = [0; SECTOR_BYTES];
+        let mut is_ours = false;
+        for at in layout::RING_SECTORS {
+            self.dev.read_through(self.located.base + at, &mut sector).map_err(self.error("read"))?;
+            is_ours |= Layout::decode(&sector).is_some_and(|layout| layout.uuid == self.located.layout.uuid);
+        }
+        let other = || self.error("read")(io::Error::new(io::ErrorKind::NotFound, "another card is there"));
+        if is_ours { Ok(()) } else { Err(other()) }
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        self.note = None; // of the card before
+        self.dev.reopen()?;
+        (self.located, self.checkup) = mount(&self.dev)?;
+        self.warnings().for_each(|warning| log::warn!("{warning}"));
+        Ok(())
     }
 }
 
