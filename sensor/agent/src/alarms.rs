@@ -20,6 +20,18 @@ const CHANGES_MAX: usize = 64;
 pub mod code {
     /// Writing to the store fails: packets are lost.
     pub const STORAGE_FAILING: &str = "storage_failing";
+    /// The store's medium is not there: pulled, not put in, not mounted.
+    pub const MEDIUM_MISSING: &str = "medium_missing";
+    /// What is in its place is no store.
+    pub const MEDIUM_FOREIGN: &str = "medium_foreign";
+    /// It can be read but not written.
+    pub const MEDIUM_READ_ONLY: &str = "medium_read_only";
+    /// Somebody else holds it.
+    pub const MEDIUM_BUSY: &str = "medium_busy";
+    /// It answers with errors.
+    pub const MEDIUM_FAILING: &str = "medium_failing";
+    /// Another card is in use than before.
+    pub const CARD_SWAPPED: &str = "card_swapped";
     /// The tap port has no link.
     pub const LINK_DOWN: &str = "link_down";
 }

@@ -3,11 +3,15 @@
 //! Without an interface it captures nothing and only serves what the store holds; without a broker it only records.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hindcap_capture::{LiveOptions, LiveSource};
-use hindcap_store::RecorderOptions;
+use hindcap_store::volume::any::AnyVolume;
+use hindcap_store::volume::block::OpenError;
+use hindcap_store::volume::fat::FatError;
+use hindcap_store::{RecorderOptions, Store, StoreError};
 use hindcap_uplink::{Broker, Options, Random, Uplink};
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +28,8 @@ use crate::stop::Stop;
 use crate::store::open_for_writing;
 use crate::watch::Watch;
 
+/// Bytes of a batch buffer.
+const BUFFER_BYTES: u64 = 1024 * 1024;
 /// How often the main thread looks at signals and health.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -72,9 +78,9 @@ fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
         promiscuous: config.promiscuous,
     })
     .map_err(|error| doing(error.into()))?;
-    let store =
-        open_for_writing(&config.store, Some(config.store_size), config.segment.0, Some(config.event_share))
-            .map_err(|error| doing(error.into()))?;
+    let opened =
+        open_for_writing(&config.store, Some(config.store_size), config.segment.0, Some(config.event_share));
+    let store = or_absent(&config.store, opened).map_err(|error| doing(error.into()))?;
     log::info!("recording {} into {}", config.interface, config.store.display());
     start(source, store, recorder_options(config), Clock::new(config.synchronised_marker.clone()), stop)
         .map_err(doing)
@@ -84,7 +90,24 @@ fn recorder_options(config: &Config) -> RecorderOptions {
     RecorderOptions {
         flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: config.hash_chain,
+        buffers: usize::try_from(config.buffers.0 / BUFFER_BYTES).unwrap_or(RecorderOptions::BUFFERS),
         ..RecorderOptions::live()
+    }
+}
+
+/// A card may come after the sensor: recording then begins in memory. What a person has to decide (another process, an
+/// option) ends the start, as everything does for a directory.
+fn or_absent(
+    path: &Path,
+    opened: Result<Store<AnyVolume>, StoreError>,
+) -> Result<Store<AnyVolume>, StoreError> {
+    match opened {
+        Err(error @ StoreError::Fat(_))
+            if !matches!(error, StoreError::Fat(FatError::Open(OpenError::InUse { .. }))) =>
+        {
+            Ok(Store::absent(path, &error, wall()))
+        }
+        opened => opened,
     }
 }
 

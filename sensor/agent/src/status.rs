@@ -12,7 +12,19 @@ use crate::report::{StoreReport, ago, between, store_report};
 /// # Errors
 /// There is no store, or it cannot be read.
 pub fn status(args: &WholeStoreArgs) -> Result<Code, Failure> {
-    let report = store_report(&args.store.store).map_err(|failure| failure.doing("status"))?;
+    let report = match store_report(&args.store.store) {
+        Ok(report) => report,
+        Err(failure) => {
+            if args.json {
+                let path = args.store.store.display().to_string();
+                println!(
+                    "{}",
+                    serde_json::json!({ "path": path, "store": null, "error": failure.to_string() })
+                );
+            }
+            return Err(failure.doing("status"));
+        }
+    };
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {

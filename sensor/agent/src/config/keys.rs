@@ -222,6 +222,12 @@ pub const KEYS: &[Key] = &[
         meaning: "longest time a packet waits in memory before it is written and flushed: what a power cut may lose",
     },
     Key {
+        name: "store.buffers",
+        default: Some("13MiB"),
+        kind: Kind::Size(3 * MIB, 64 * MIB),
+        meaning: "memory that packets wait in while the medium is busy or away, used when needed; 13MiB carry 100 Mbit/s for 0.75 s",
+    },
+    Key {
         name: "store.hash_chain",
         default: Some("true"),
         kind: Kind::Bool,

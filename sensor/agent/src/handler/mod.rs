@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list};
-use hindcap_store::Health;
+use hindcap_store::{Health, Trouble};
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
@@ -108,7 +108,10 @@ impl Sensor {
         if !fresh {
             match store_status(self.store()) {
                 Ok(status) => *seen = Some((now, status)),
-                Err(failure) => log::debug!("status: {failure}"),
+                Err(failure) => {
+                    log::debug!("status: {failure}");
+                    *seen = None;
+                }
             }
         }
         let mut status = seen.as_ref().map(|(_, status)| status.clone())?;
@@ -120,6 +123,20 @@ impl Sensor {
 }
 
 impl Sensor {
+    /// Why a job cannot read the store: while its medium is away, that, and since when.
+    fn failed(&self, failure: Failure) -> JobError {
+        let medium = self.capture.as_ref().and_then(|capture| capture.health.snapshot().medium);
+        match medium {
+            Some(medium) if medium.trouble != Trouble::ReadOnly => JobError::Failed(format!(
+                "{} since {}: {failure}; {}",
+                medium.trouble,
+                medium.since,
+                medium.trouble.advice()
+            )),
+            _ => JobError::Failed(failure.to_string()),
+        }
+    }
+
     fn events_status(&self) -> Option<EventsStatus> {
         match events_status(self.store()) {
             Ok(status) => status,
@@ -165,7 +182,7 @@ impl Handler for Sensor {
 
     fn extract(&self, _request: &Request, extract: &Extract, job: &mut Job) -> Result<Extracted, JobError> {
         step_back();
-        let mut reader = open(self.store()).map_err(failed)?;
+        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
         let plan = plan(&mut reader, &extract.query).map_err(refused)?;
         let cancelled = job.cancelled();
         let room = job.spool.most();
@@ -189,7 +206,7 @@ impl Handler for Sensor {
 
     fn search(&self, _request: &Request, search: &Search, job: &mut Job) -> Result<Sessions, JobError> {
         step_back();
-        let mut reader = open(self.store()).map_err(failed)?;
+        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
         let cancelled = job.cancelled();
         let sessions = list(&mut reader, &search.query, limit, Some(&cancelled)).map_err(refused)?;
@@ -202,7 +219,7 @@ impl Handler for Sensor {
 
     fn estimate(&self, _request: &Request, query: &Query, _job: &mut Job) -> Result<Estimate, JobError> {
         step_back();
-        let mut reader = open(self.store()).map_err(failed)?;
+        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
         Ok(plan(&mut reader, query).map_err(refused)?.estimate())
     }
 }
@@ -212,10 +229,6 @@ fn step_back() {
     if let Err(error) = priority::idle() {
         log::debug!("no idle priority for jobs: {error}");
     }
-}
-
-fn failed(failure: Failure) -> JobError {
-    JobError::Failed(failure.to_string())
 }
 
 fn refused(error: ExtractError) -> JobError {
