@@ -131,6 +131,35 @@ pub(crate) fn partitions(sector: &Sector) -> Option<Vec<Partition>> {
     (!found.is_empty()).then_some(found)
 }
 
+/// The type of the one partition that stands for a GUID partition table where other programs look for partitions.
+const PARTITION_PROTECTIVE: u8 = 0xEE;
+
+/// Whether the partitions are in a GUID partition table instead (UEFI specification 2.10, 5.2.3).
+pub(crate) fn is_protective(table: &[Partition]) -> bool {
+    table.iter().any(|entry| entry.kind == PARTITION_PROTECTIVE)
+}
+
+/// Where a GUID partition table has its entries: first sector, number, bytes of each (UEFI specification 2.10, 5.3.2);
+/// `None` when this is no header that makes sense. The entries' CRC is not looked at: a ring tells by itself what it is.
+pub(crate) fn gpt_entries(header: &Sector) -> Option<(u64, u32, usize)> {
+    let first = u64::from(u32_at(header, 72)) | u64::from(u32_at(header, 76)) << 32;
+    let (count, bytes) = (u32_at(header, 80), u32_at(header, 84) as usize);
+    let ok = &header[..8] == b"EFI PART" && first > 0 && matches!(bytes, 128 | 256 | 512);
+    ok.then_some((first, count.min(GPT_ENTRIES_MAX), bytes))
+}
+
+/// Entries of a GUID partition table that are looked at: as many as every system makes.
+const GPT_ENTRIES_MAX: u32 = 128;
+
+/// An entry of a GUID partition table; `None` when it is not used.
+pub(crate) fn gpt_entry(number: u32, entry: &[u8]) -> Option<Partition> {
+    let lba = |at: usize| Some(u64::from_le_bytes(entry.get(at..at + 8)?.try_into().ok()?));
+    let used = entry.get(..16)?.iter().any(|byte| *byte != 0);
+    let (start, last) = (lba(32)?, lba(40)?);
+    let sectors = last.checked_sub(start)?.checked_add(1)?;
+    used.then_some(Partition { number, kind: 0, start, sectors })
+}
+
 /// FAT entry of a cluster that belongs to a chain made of `extents`: the next cluster, the end mark, or free. `extents` are
 /// ascending and apart.
 pub(crate) fn fat_entry(extents: &[Extent], cluster: u32) -> u32 {

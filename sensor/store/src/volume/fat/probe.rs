@@ -86,15 +86,40 @@ pub(crate) fn find(dev: &impl BlockDev) -> Result<Finding, FatError> {
     }
     let content = content(dev, &first)?;
     match (content, boot::partitions(&first)) {
+        (Content::Partitions(_), Some(table)) if boot::is_protective(&table) => {
+            in_partitions(dev, &gpt(dev)?.unwrap_or(table))
+        }
         (Content::Partitions(_), Some(table)) => in_partitions(dev, &table),
         (Content::Unknown | Content::Blank, _) => without_table(dev, content),
         _ => Ok(Finding::Other(content)),
     }
 }
 
+/// The partitions of a GUID partition table, or of its copy at the end; `None` when neither header is whole.
+fn gpt(dev: &impl BlockDev) -> Result<Option<Vec<Partition>>, FatError> {
+    for header in [1, dev.geometry().sectors - 1] {
+        let Some((first, count, bytes)) = boot::gpt_entries(&sector(dev, header)?) else { continue };
+        let mut found = Vec::new();
+        for number in 0..count {
+            let at = number as usize * bytes;
+            let lba = first.saturating_add((at / SECTOR_BYTES) as u64);
+            if lba >= dev.geometry().sectors {
+                break;
+            }
+            let inside = at % SECTOR_BYTES;
+            found.extend(boot::gpt_entry(number + 1, &sector(dev, lba)?[inside..inside + bytes]));
+        }
+        return Ok(Some(found));
+    }
+    Ok(None)
+}
+
 fn in_partitions(dev: &impl BlockDev, table: &[Partition]) -> Result<Finding, FatError> {
     let mut rings = Vec::new();
-    for entry in table.iter().filter(|entry| entry.start + 128 <= dev.geometry().sectors) {
+    for entry in table
+        .iter()
+        .filter(|entry| entry.start.checked_add(128).is_some_and(|end| end <= dev.geometry().sectors))
+    {
         if let Finding::Ring(located) = volume_at(dev, entry.start, &sector(dev, entry.start)?)? {
             rings.push((entry.number, located));
         }

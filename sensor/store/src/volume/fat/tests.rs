@@ -273,6 +273,51 @@ fn rings_that_contradict_each_other_are_said() {
 }
 
 #[test]
+fn a_ring_in_a_guid_partition_is_found_by_either_table() {
+    let (ring, layout) = Card::formatted(64 * MIB, &small());
+    let card = Card::blank(80 * MIB);
+    let sectors = 80 * MIB / 512;
+    let mut protective = [0; 512];
+    protective[446 + 4] = 0xEE;
+    protective[446 + 8] = 1;
+    protective[446 + 12..446 + 16].copy_from_slice(&(sectors as u32 - 1).to_le_bytes());
+    protective[510..].copy_from_slice(&[0x55, 0xAA]);
+    let header = |entries: u64| {
+        let mut header = [0; 512];
+        header[..8].copy_from_slice(b"EFI PART");
+        header[72..80].copy_from_slice(&entries.to_le_bytes());
+        header[80..84].copy_from_slice(&128_u32.to_le_bytes());
+        header[84..88].copy_from_slice(&128_u32.to_le_bytes());
+        header
+    };
+    // The third entry is the ring's; the first is somebody else's, the second is not used.
+    let mut entries = [0; 512];
+    for (at, first, last) in [(0, 34_u64, 99_u64), (256, 4096, 4096 + 64 * MIB / 512 - 1)] {
+        entries[at..at + 16].fill(7);
+        entries[at + 32..at + 40].copy_from_slice(&first.to_le_bytes());
+        entries[at + 40..at + 48].copy_from_slice(&last.to_le_bytes());
+    }
+    let mut dev = card.writer();
+    dev.write(0, &protective).unwrap();
+    for (at, table) in [(1, 2), (sectors - 1, sectors - 33)] {
+        dev.write(at, &header(table)).unwrap();
+        dev.write(table, &entries).unwrap();
+    }
+    let bytes = std::fs::read(&ring.path).unwrap();
+    for (piece, content) in bytes.chunks(1 << 20).enumerate() {
+        dev.write(4096 + piece as u64 * 2048, content).unwrap();
+    }
+    drop(dev);
+    assert_eq!(*FatVolume::open(card.reader()).unwrap().layout(), layout);
+    card.writer().write(1, &[0; 512]).unwrap();
+    assert_eq!(*FatVolume::open(card.reader()).unwrap().layout(), layout, "by the copy at the end");
+    // Without the ring it is somebody's disk; with neither header nothing is guessed.
+    card.writer().write(sectors - 1, &[0; 512]).unwrap();
+    let error = FatVolume::open(card.reader()).unwrap_err().to_string();
+    assert!(error.contains("a partition with something else") && error.contains("format"), "{error}");
+}
+
+#[test]
 fn a_copy_on_a_smaller_card_is_refused() {
     let (card, _) = Card::formatted(64 * MIB, &small());
     std::fs::OpenOptions::new().write(true).open(&card.path).unwrap().set_len(60 * MIB).unwrap();
