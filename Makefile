@@ -23,7 +23,7 @@ test-image: setup ## build the test image, an emulated tap box (aarch64), from D
 qemu: test-image ## boot the test image in this terminal and replay traffic into its tap port; Ctrl-C ends it
 	@qemu/run
 
-image-test: setup ## boot the test image, replay frames, cut its power; other programs judge card and tap port
+image-test: setup ## boot test images (64 and 32 bit), replay frames, cut their power; others judge card and tap port
 	@qemu/test
 
 dist: setup ## make the source archive, crates included, that Buildroot builds the sensor from (target/dist)

@@ -1,4 +1,4 @@
-"""Boots the test image and holds it to its promises: test.py DIRECTORY SAVEFILE HINDCAPD.
+"""Boots the test image and holds it to its promises: test.py MACHINE DIRECTORY SAVEFILE HINDCAPD.
 
 A sealed box with a blank card: it must format it, record what is replayed into the tap port, survive a power cut, and
 send nothing. The card is read on this machine afterwards by tcpdump, fsck.fat and hindcapd. DIRECTORY is for the
@@ -25,14 +25,14 @@ SECTOR = 512
 class Box:
     """One power-on of the box, until the cut."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, machine: str, directory: str) -> None:
         self.directory = directory
         self.console = os.path.join(directory, "console")
         self.tap = Wire(os.path.join(directory, "tap"))
         self.management = Wire(os.path.join(directory, "management"))
         if os.path.exists(self.console):
             os.unlink(self.console)
-        command = [os.path.join(HERE, "run"), "--batch", "--dir", directory]
+        command = [os.path.join(HERE, "run"), "--machine", machine, "--batch", "--dir", directory]
         self.qemu = subprocess.Popen(command, stderr=open(os.path.join(directory, "qemu.log"), "w"))
 
     def text(self) -> str:
@@ -137,13 +137,13 @@ def judge_console(box: Box) -> None:
 
 
 def main() -> None:
-    directory, savefile, hindcapd = sys.argv[1:]
+    machine, directory, savefile, hindcapd = sys.argv[1:]
     card = os.path.join(directory, "card.img")
     frames = frames_of(savefile)
     half = len(frames) // 2
     for turn, sent, until in (("first start, blank card", 0, half), ("start after the power cut", half, len(frames))):
-        print(f"{turn}:", flush=True)
-        box = Box(directory)
+        print(f"{machine}, {turn}:", flush=True)
+        box = Box(machine, directory)
         box.wait("recording", lambda box=box: "recording tap into" in box.text())
         box.wait("first status page", lambda box=box: "\nclock " in box.text())
         box.tap.send(frames[sent:until], RATE)
@@ -154,7 +154,7 @@ def main() -> None:
         # The witness is worth something only if it sees a port that does send: DHCP on the management port.
         check(len(box.management.received) > 0, "the same witness hears the management port", box)
         judge_card(directory, hindcapd, frames[:until])
-    print("image-test: passed")
+    print(f"image-test: {machine} passed")
 
 
 main()
