@@ -1,12 +1,14 @@
-"""Boots the test image and holds it to its promises: test.py MACHINE DIRECTORY SAVEFILE HINDCAPD.
+"""Boots the test image and holds it to its promises: test.py MACHINE DIRECTORY SAVEFILE HINDCAPD CUTS.
 
-A sealed box with a blank card: it must format it, record what is replayed into the tap port, survive a power cut, and
-send nothing. The card is read on this machine afterwards by tcpdump, fsck.fat and hindcapd. DIRECTORY is for the
-run's files, SAVEFILE has the frames, HINDCAPD is this machine's own.
+A sealed box with a blank card: it must format it, record what is replayed into the tap port, and send nothing. Then
+the power is cut CUTS times in the middle of a replay: whatever was on the card before the cut must be there after
+it. The card is read on this machine by tcpdump, fsck.fat and hindcapd. DIRECTORY is for the run's files, SAVEFILE has
+the frames, HINDCAPD is this machine's own.
 """
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -17,7 +19,11 @@ from wire import Wire, frames_of
 HERE = os.path.dirname(os.path.abspath(__file__))
 # An emulated box on a busy machine boots in one minute; waits are for conditions, this only ends hopeless ones.
 DEADLINE_S = 600
+# Frames a second, and how many are sent between two looks at the card.
 RATE = 300
+STEP = 50
+# The sensor's default; what a power cut may lose.
+FLUSH_INTERVAL_S = 5
 SENSOR_MEMORY_MAX_KIB = 32 * 1024
 SECTOR = 512
 
@@ -92,8 +98,8 @@ def recorded(hindcapd: str, card: str) -> int:
     return json.loads(done.stdout)["packets"] if done.returncode == 0 else 0
 
 
-def judge_card(directory: str, hindcapd: str, expected: list[bytes]) -> None:
-    """Other people's programs find the file system sound and every frame in order; so does hindcapd."""
+def frames_on(directory: str) -> list[bytes]:
+    """The frames that tcpdump reads from the card, whose file system must be sound."""
     card = os.path.join(directory, "card.img")
     table = json.loads(output("sfdisk", "--json", card))["partitiontable"]["partitions"][0]
     volume = os.path.join(directory, "volume.img")
@@ -114,8 +120,15 @@ def judge_card(directory: str, hindcapd: str, expected: list[bytes]) -> None:
         # tcpdump says "truncated" of a segment that is still open, after every packet of it.
         subprocess.run(["tcpdump", "-r", path, "-w", whole], stderr=subprocess.DEVNULL, check=False)
         frames += frames_of(whole)
+    return frames
+
+
+def judge_card(directory: str, hindcapd: str, expected: list[bytes]) -> None:
+    """Other people's programs find every frame in order; so does hindcapd."""
+    frames = frames_on(directory)
     check(frames == expected, f"tcpdump reads {len(frames)} of {len(expected)} frames from the card, unchanged, in order")
     answer = os.path.join(directory, "answer.pcap")
+    card = os.path.join(directory, "card.img")
     output(hindcapd, "extract", "--store", f"fat:{card}", "--last", "3650d", "-w", answer)
     check(frames_of(answer) == expected, "hindcapd extracts the same frames")
 
@@ -136,24 +149,73 @@ def judge_console(box: Box) -> None:
           f"sensor memory {memory.group(1) if memory else '?'} kB of {SENSOR_MEMORY_MAX_KIB}", box)
 
 
-def main() -> None:
-    machine, directory, savefile, hindcapd = sys.argv[1:]
+def start(machine: str, directory: str) -> Box:
+    """Switches the box on and waits until it records."""
+    box = Box(machine, directory)
+    box.wait("recording", lambda: "recording tap into" in box.text())
+    box.wait("first status page", lambda: "\nclock " in box.text())
+    return box
+
+
+def judge_silence(box: Box) -> None:
+    """Call after the cut."""
+    heard = len(box.management.received)
+    check(not box.tap.received, f"the tap port sent 0 frames; {heard} from the other port", box)
+    # The witness is worth something only if it sees a port that does send: DHCP on the management port.
+    check(heard > 0, "the same witness hears the management port", box)
+
+
+def calm(machine: str, directory: str, hindcapd: str, before: list[bytes], frames: list[bytes]) -> None:
+    """Everything sent is on the card before the power goes."""
     card = os.path.join(directory, "card.img")
+    until = len(before) + len(frames)
+    box = start(machine, directory)
+    box.tap.send(frames, RATE)
+    box.wait(f"{until} packets on the card", lambda: recorded(hindcapd, card) >= until)
+    judge_console(box)
+    box.cut()
+    judge_silence(box)
+    judge_card(directory, hindcapd, before + frames)
+
+
+def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames: list[bytes]) -> list[bytes]:
+    """The power goes in the middle of the replay; gives what is committed on the card then."""
+    card = os.path.join(directory, "card.img")
+    box = start(machine, directory)
+    seen, sent = 0, 0
+    # Not before something of this start is on the card, and at another moment of the flush interval each time.
+    last = len(frames) - random.randrange(RATE * FLUSH_INTERVAL_S)
+    while sent < last or seen <= len(before):
+        if sent >= len(frames):
+            fail("nothing came onto the card while frames arrived", box)
+        box.tap.send(frames[sent : sent + STEP], RATE)
+        sent += STEP
+        seen = recorded(hindcapd, card)
+    box.cut()
+    judge_silence(box)
+    # The batch that was being written has no commit block yet: tcpdump shows some of it, the next start discards it.
+    committed = recorded(hindcapd, card)
+    check(committed >= seen, f"{committed} packets are committed, among them all {seen} seen before the cut")
+    found, kept = frames_on(directory), committed - len(before)
+    check(found[: len(before)] == before, f"the {len(before)} frames of earlier starts are unchanged")
+    check(found[len(before) : committed] == frames[:kept], f"then the first {kept} of {sent} sent, unchanged, in order")
+    check(sent - kept <= RATE * (FLUSH_INTERVAL_S + 1), f"{sent - kept} lost, no more than a flush interval brings")
+    return found[:committed]
+
+
+def main() -> None:
+    machine, directory, savefile, hindcapd, cuts = sys.argv[1:]
     frames = frames_of(savefile)
-    half = len(frames) // 2
-    for turn, sent, until in (("first start, blank card", 0, half), ("start after the power cut", half, len(frames))):
-        print(f"{machine}, {turn}:", flush=True)
-        box = Box(machine, directory)
-        box.wait("recording", lambda box=box: "recording tap into" in box.text())
-        box.wait("first status page", lambda box=box: "\nclock " in box.text())
-        box.tap.send(frames[sent:until], RATE)
-        box.wait(f"{until} packets on the card", lambda until=until: recorded(hindcapd, card) >= until)
-        judge_console(box)
-        box.cut()
-        check(not box.tap.received, f"the tap port sent 0 frames; {len(box.management.received)} from the other port", box)
-        # The witness is worth something only if it sees a port that does send: DHCP on the management port.
-        check(len(box.management.received) > 0, "the same witness hears the management port", box)
-        judge_card(directory, hindcapd, frames[:until])
+    share = len(frames) // (int(cuts) + 2)
+    random.seed(1)
+    print(f"{machine}, first start, blank card:", flush=True)
+    kept = frames[:share]
+    calm(machine, directory, hindcapd, [], kept)
+    for number in range(1, int(cuts) + 1):
+        print(f"{machine}, start {number + 1}, cut at load:", flush=True)
+        kept = cut(machine, directory, hindcapd, kept, frames[number * share : (number + 1) * share])
+    print(f"{machine}, last start:", flush=True)
+    calm(machine, directory, hindcapd, kept, frames[(int(cuts) + 1) * share :])
     print(f"image-test: {machine} passed")
 
 
