@@ -56,6 +56,12 @@ fn a_card_does_what_a_directory_does() {
     assert!(done(&["verify", "--store", &store]).contains("3000 packets: all is well"));
     done(&["extract", "--store", &store, "-w", &output, "--host", "10.0.0.1"]);
     assert_eq!(std::fs::metadata(&output).unwrap().len(), std::fs::metadata(&input).unwrap().len());
+    let sessions = done(&["search", "--store", &store, "--host", "10.0.0.1", "--json"]);
+    assert!(sessions.contains("10.0.0.2") && sessions.contains("\"rows\":[{"), "{sessions}");
+    let estimate = done(&["estimate", "--store", &store, "--host", "10.0.0.1", "--json"]);
+    assert!(estimate.contains("\"packets_max\":3000"), "{estimate}");
+    let absent = hindcapd(&["search", "--store", &store, "--host", "10.9.9.9"]);
+    assert_eq!(absent.status.code(), Some(1), "{}", text(&absent.stderr));
     let ejected = done(&["eject", "--store", &store]);
     assert!(ejected.contains("1 segments with packets, 1 closed now"), "{ejected}");
     assert!(done(&["reindex", "--store", &store]).contains("1 as they were"));
