@@ -77,9 +77,10 @@ impl Watch {
             }
         }
         if let Some(medium) = &health.medium {
+            // The numbers first: a long reason is cut.
             let text = format!(
-                "{} since {}: {}; {} packets wait in memory, {} were lost",
-                medium.trouble, medium.since, medium.detail, health.packets_kept, health.packets_lost
+                "{}; {} packets wait in memory, {} are lost: {}",
+                medium.trouble, health.packets_kept, health.packets_lost, medium.detail
             );
             let (code, advice) = (medium_code(medium.trouble), medium.trouble.advice());
             self.alarms.raise(code, Severity::Critical, &text, advice, medium.since);
