@@ -184,6 +184,10 @@ impl Open {
         }
         let mut reader = File::open(path).map_err(io("open"))?;
         let bytes = reader.seek(SeekFrom::End(0)).map_err(io("measure"))?;
+        if kind.is_block_device() && bytes == 0 {
+            // A reader without a card.
+            return Err(io("open")(rustix::io::Errno::NOMEDIUM.into()));
+        }
         let facts = if kind.is_block_device() {
             Facts::of(Path::new(SYS_BLOCK), &real)
         } else {
