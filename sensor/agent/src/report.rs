@@ -97,7 +97,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
             newest: with_packets(segments).map(|segment| segment.last).max(),
             retention_forecast_secs: retention_forecast(segments, geometry.segments),
             bytes_captured: None,
-            bytes_written: Some(state.odometer_bytes),
+            bytes_written: Some(state.wear.odometer.written_bytes),
         },
         events: events_status(path)?,
     })

@@ -1,13 +1,14 @@
 //! What the recorder shares with whoever watches it: plain counters, written by one side, read by any thread.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::Timestamp;
 
 use crate::medium::{MediumTrouble, Swapped, Trouble};
+use crate::wear::Wear;
 
 /// Counters and the state of storage. All figures are totals since the recorder was made.
 #[derive(Debug, Default)]
@@ -55,6 +56,9 @@ pub struct Health {
     pub(crate) packets_kept: AtomicU64,
     /// The medium is away: nothing is written before it has been mounted again.
     pub(crate) away: AtomicBool,
+    /// What the medium's registers say of the life used, thousandths and 1 more; 0: nothing.
+    used: AtomicU32,
+    wear: Mutex<Wear>,
     message: Mutex<Option<String>>,
     medium: Mutex<Option<MediumTrouble>>,
     swapped: Mutex<Option<Swapped>>,
@@ -99,6 +103,8 @@ pub struct HealthSnapshot {
     pub medium: Option<MediumTrouble>,
     /// The last time that another card was found in the place of the one before.
     pub swapped: Option<Swapped>,
+    /// What has gone to the medium since the store was made.
+    pub wear: Wear,
     /// Something a person should know although recording works, such as a ring smaller than asked for.
     pub warning: Option<String>,
 }
@@ -137,8 +143,24 @@ impl Health {
             packets_kept: get(&self.packets_kept),
             medium: text(&self.medium),
             swapped: text(&self.swapped),
+            wear: *self.wear.lock().unwrap_or_else(PoisonError::into_inner),
             warning: text(&self.warning),
         }
+    }
+
+    /// What the medium's registers say of the life used, thousandths.
+    #[must_use]
+    pub fn used_permille(&self) -> Option<u32> {
+        self.used.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Tells the write budget what the medium's registers say.
+    pub fn set_used_permille(&self, used: Option<u32>) {
+        self.used.store(used.map_or(0, |used| used.saturating_add(1)), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_wear(&self, wear: &Wear) {
+        *self.wear.lock().unwrap_or_else(PoisonError::into_inner) = *wear;
     }
 
     /// Storage failed at `wall`.

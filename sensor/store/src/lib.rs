@@ -12,6 +12,7 @@
 //! - [`reader`]: segments, indexes and packets for queries.
 //! - [`verify`] looks for damage, [`reindex()`] builds indexes and catalog anew from the packets.
 //! - [`events`]: the event ring, a second store for sessions that were pinned.
+//! - [`wear`]: odometer, endurance, health registers, forecasts, the write budget.
 //! - [`volume`]: the one door to storage; a directory, or FAT32 on a card. [`sim`] is a medium that forgets, for tests.
 
 pub mod catalog;
@@ -42,6 +43,7 @@ pub mod state;
 mod store;
 pub mod verify;
 pub mod volume;
+pub mod wear;
 mod writer;
 
 pub use eject::{Eject, Ejected};

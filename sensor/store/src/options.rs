@@ -6,6 +6,7 @@ use hindcap_wire::limits::{CHUNK_BYTES, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 
 use crate::holds::KeepPolicy;
+use crate::wear::WearOptions;
 
 /// The clocks at one moment. Whoever wires the recorder reads them; replays make them up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub struct RecorderOptions {
     pub hash_chain: bool,
     /// How long packets are kept; `None` leaves it as the store has it.
     pub keep: Option<KeepPolicy>,
+    /// How wear is measured, and the budget of the medium.
+    pub wear: WearOptions,
 }
 
 impl RecorderOptions {
@@ -120,6 +123,7 @@ impl RecorderOptions {
             may_wait: false,
             hash_chain: true,
             keep: None,
+            wear: WearOptions { stopwatch: None, plan: None },
         }
     }
 

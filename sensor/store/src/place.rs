@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use hindcap_wire::time::Timestamp;
 
-use crate::holds::Keep;
 use crate::state::State;
 use crate::store::{load_from, open_dir_reader};
 use crate::volume::any::{AnyReader, AnyVolume, Place};
@@ -50,16 +49,7 @@ impl Store<AnyVolume> {
     /// begins to write when the medium comes.
     #[must_use]
     pub fn absent(path: &Path, error: &StoreError, since: Timestamp) -> Self {
-        let state = State {
-            uuid: [0; 16],
-            writes: 0,
-            segment_bytes: 0,
-            segments: 0,
-            epoch: 0,
-            odometer_bytes: 0,
-            clean: true,
-            keep: Keep::default(),
-        };
+        let state = State::new([0; 16], 0, 0);
         let health = Arc::new(Health::default());
         health.medium_fails(Trouble::of(error), since, error);
         Self { volume: AnyVolume::Absent(Place::parse(path)), state, health }

@@ -24,7 +24,7 @@ use crate::state::State;
 use crate::volume::{Area, VolumeRead, VolumeWrite};
 use crate::writer::notes::{Kept, Note};
 use crate::writer::tables::SegmentTables;
-use crate::writer::tail;
+use crate::writer::{ring_bytes, tail};
 
 /// See the module.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(crate) struct Found {
     pub lost: Option<EventKind>,
     /// Generation of the newest segment that was open, and its last whole batch.
     pub newest: Option<(u64, Newest)>,
+    /// How far the ring has come, bytes since the store was made.
+    pub ring_bytes: u64,
 }
 
 /// Looks at the whole volume. `indexer` comes back with what is known of the open segment.
@@ -64,6 +66,7 @@ pub(crate) fn recover<V: VolumeWrite>(
         epoch: state.epoch,
         lost: None,
         newest: None,
+        ring_bytes: 0,
     };
     while let Some(number) = ring.newest() {
         let Some(header) = read_header(volume, &state.uuid, number) else {
@@ -80,9 +83,11 @@ pub(crate) fn recover<V: VolumeWrite>(
                 );
             }
             found.chain = page.summary.chain;
+            found.ring_bytes = header.generation * u64::from(header.segment_bytes);
             break;
         }
         let (tables, newest) = rebuild(volume, number, header, hash, indexer);
+        found.ring_bytes = found.ring_bytes.max(ring_bytes(&tables));
         if let Some(newest) = newest {
             found.epoch = found.epoch.max(newest.epoch);
             found.lost = lost_end(volume, number, &header, state.epoch, &tables);

@@ -8,14 +8,14 @@ use std::path::Path;
 use hindcap_wire::ledger::{HEADER_END, SegmentHeader};
 
 use crate::StoreError;
-use crate::holds::Keep;
 use crate::layout::SEGMENTS_MIN;
 use crate::resize::numbers;
 use crate::state::State;
 use crate::volume::Area;
 use crate::volume::dir::{area_path, io_error};
 
-/// The state of the store in directory `path`, told by its segments. The odometer begins anew.
+/// The state of the store in directory `path`, told by its segments. The odometer begins
+/// with what the ring's generations tell.
 ///
 /// # Errors
 /// No segment tells, or they do not agree, or the system failed.
@@ -31,14 +31,9 @@ pub(crate) fn state_of(path: &Path) -> Result<State, StoreError> {
         let length = fs::metadata(&file).map_err(io_error("inspect", &file))?.len();
         let Some(header) = header(&file) else { continue };
         let found = State {
-            uuid: header.store,
-            writes: 0,
-            segment_bytes: header.segment_bytes,
-            segments: highest + 1,
             epoch: header.epoch.max(state.as_ref().map_or(0, |state| state.epoch)),
-            odometer_bytes: 0,
             clean: false,
-            keep: Keep::default(),
+            ..State::new(header.store, header.segment_bytes, highest + 1)
         };
         let agrees = state.is_none_or(|state| State { epoch: found.epoch, ..state } == found);
         if !agrees || length != u64::from(header.segment_bytes) {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::holds::Keep;
 use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
+use crate::wear::Wear;
 
 /// The version of the format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -29,8 +30,8 @@ pub struct State {
     pub segments: u32,
     /// Rises with every mount for writing.
     pub epoch: u32,
-    /// Bytes handed to the medium since the store was made.
-    pub odometer_bytes: u64,
+    /// What has gone to the medium since the store was made, and what follows from it.
+    pub wear: Wear,
     /// Whether the last recorder ended in order.
     pub clean: bool,
     /// What is kept, and for how long.
@@ -39,6 +40,7 @@ pub struct State {
 
 /// What the two slots say.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // one at a time, on its way through a function
 pub enum Slots {
     /// The newer whole slot.
     Whole(State),
@@ -49,6 +51,21 @@ pub enum Slots {
 }
 
 impl State {
+    /// The state of a new store.
+    #[must_use]
+    pub fn new(uuid: [u8; 16], segment_bytes: u32, segments: u32) -> Self {
+        Self {
+            uuid,
+            writes: 0,
+            segment_bytes,
+            segments,
+            epoch: 0,
+            wear: Wear::default(),
+            clean: true,
+            keep: Keep::default(),
+        }
+    }
+
     /// The bytes of a slot.
     #[must_use]
     pub fn encode(&self) -> [u8; SLOT_BYTES] {
@@ -131,26 +148,14 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::holds::KeepPolicy;
 
-    const STATE: State = State {
-        uuid: [7; 16],
-        writes: 4,
-        segment_bytes: 64 << 20,
-        segments: 30,
-        epoch: 2,
-        odometer_bytes: u64::MAX,
-        clean: true,
-        keep: Keep {
-            policy: KeepPolicy { held_share: 20, max_age_secs: 0, min_age_secs: 0 },
-            generation: 0,
-            holds: Vec::new(),
-        },
-    };
+    fn state(writes: u64, epoch: u32) -> State {
+        State { writes, epoch, clean: true, ..State::new([7; 16], 64 << 20, 30) }
+    }
 
     #[test]
     fn the_newer_whole_slot_counts() {
-        let (old, new) = (STATE, State { writes: 5, epoch: 3, ..STATE });
+        let (old, new) = (state(4, 2), state(5, 3));
         let mut bytes = [old.encode(), new.encode()].concat();
         assert_eq!(State::choose(&bytes), Slots::Whole(new.clone()));
         bytes[SLOT_BYTES + 100] ^= 1;
@@ -162,7 +167,7 @@ mod tests {
 
     #[test]
     fn another_version_is_told_apart_from_damage() {
-        let mut slot = STATE.encode();
+        let mut slot = state(4, 2).encode();
         slot[8] = 2;
         let crc = crc32fast::hash(&slot[..CRC_AT]);
         slot[CRC_AT..].copy_from_slice(&crc.to_le_bytes());

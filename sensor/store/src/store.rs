@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::events;
-use crate::holds::Keep;
 use crate::layout::{SEGMENTS_MIN, catalog_bytes, segments_within, store_bytes};
 use crate::resize;
 use crate::salvage;
@@ -70,16 +69,7 @@ impl Store<DirVolume> {
         dir::allocate(&path.join(STATE_FILE), STATE_BYTES)?;
         let mut volume = DirVolume::new(path.clone(), options.segment_bytes, segments, lock);
         let segment_bytes = options.segment_bytes;
-        let mut state = State {
-            uuid,
-            writes: 0,
-            segment_bytes,
-            segments,
-            epoch: 0,
-            odometer_bytes: 0,
-            clean: true,
-            keep: Keep::default(),
-        };
+        let mut state = State::new(uuid, segment_bytes, segments);
         // The state comes last: a store without one is not finished.
         state.store(&mut volume)?;
         dir::sync_dir(path)?;
@@ -131,16 +121,7 @@ impl<V: VolumeWrite> Store<V> {
     /// The volume failed.
     pub fn format(mut volume: V, uuid: [u8; 16]) -> Result<Self, StoreError> {
         let Geometry { segment_bytes, segments, .. } = volume.geometry();
-        let mut state = State {
-            uuid,
-            writes: 0,
-            segment_bytes,
-            segments,
-            epoch: 0,
-            odometer_bytes: 0,
-            clean: true,
-            keep: Keep::default(),
-        };
+        let mut state = State::new(uuid, segment_bytes, segments);
         state.store(&mut volume)?;
         Ok(Self { volume, state, health: Arc::default() })
     }
@@ -184,16 +165,7 @@ pub(crate) fn load_from(volume: &impl VolumeRead, path: &Path) -> Result<(State,
             Ok((State { segment_bytes, segments, ..state }, false))
         }
         (_, Some(uuid)) => {
-            let anew = State {
-                uuid,
-                writes: 0,
-                segment_bytes,
-                segments,
-                epoch: 0,
-                odometer_bytes: 0,
-                clean: false,
-                keep: Keep::default(),
-            };
+            let anew = State { clean: false, ..State::new(uuid, segment_bytes, segments) };
             Ok((anew, true))
         }
         (_, None) => {

@@ -56,16 +56,8 @@ fn hold(keep: &mut Keep, ring: &mut Ring, order: &HoldOrder) -> Result<u32, Hold
 
 /// What a crash leaves: the headers' generations, and the state as it was written.
 fn crash(ring: &Ring, keep: &Keep) -> (Ring, Keep) {
-    let state = State {
-        uuid: [1; 16],
-        writes: 3,
-        segment_bytes: SEGMENT,
-        segments: 9,
-        epoch: 1,
-        odometer_bytes: 5,
-        clean: false,
-        keep: keep.clone(),
-    };
+    let keep = keep.clone();
+    let state = State { writes: 3, epoch: 1, clean: false, keep, ..State::new([1; 16], SEGMENT, 9) };
     let mut slots = [0; 2 * SLOT_BYTES];
     slots[SLOT_BYTES..].copy_from_slice(&state.encode());
     let Slots::Whole(read) = State::choose(&slots) else { panic!("the state does not read back") };

@@ -50,16 +50,7 @@ impl Memory {
             segments: vec![vec![0; SEGMENT]; SEGMENTS as usize],
             reads: 0,
         })));
-        let mut state = State {
-            uuid: STORE,
-            writes: 0,
-            segment_bytes: SEGMENT_BYTES_MIN,
-            segments: SEGMENTS,
-            epoch: 1,
-            odometer_bytes: 0,
-            clean: true,
-            keep: crate::holds::Keep::default(),
-        };
+        let mut state = State { epoch: 1, ..State::new(STORE, SEGMENT_BYTES_MIN, SEGMENTS) };
         state.store(&mut memory).unwrap();
         memory
     }
@@ -530,16 +521,7 @@ fn another_stores_segment_is_not_listed_and_garbage_never_panics() {
     let (memory, _) = store();
     memory.0.borrow_mut().state.fill(0);
     assert_eq!(reader(&memory).segments().len(), 4, "headers alone will do");
-    let mut foreign = State {
-        uuid: [1; 16],
-        writes: 8,
-        segment_bytes: SEGMENT_BYTES_MIN,
-        segments: SEGMENTS,
-        epoch: 1,
-        odometer_bytes: 0,
-        clean: true,
-        keep: crate::holds::Keep::default(),
-    };
+    let mut foreign = State { writes: 8, epoch: 1, ..State::new([1; 16], SEGMENT_BYTES_MIN, SEGMENTS) };
     foreign.store(&mut memory.clone()).unwrap();
     assert_eq!(reader(&memory).segments().len(), 0);
     let mut random = 9_u64;

@@ -347,18 +347,21 @@ fn everything_beside_the_packets_costs_under_two_percent() {
     // Sixteen waiting filters and the last indexes included.
     let ratio = snapshot.bytes_written_per_savefile_byte().unwrap();
     assert!(ratio > 1.0 && ratio <= 1.02, "{ratio}");
-    // What was counted is what the medium got; the first state was written before there was a writer.
+    // What was counted is what the medium got.
     let written = |operation: &Operation| match operation {
         Operation::Write { bytes, .. } => bytes.len() as u64,
         Operation::Flush(_) => 0,
     };
     let all: u64 = volume.take_log().iter().map(written).sum();
-    // Format and mount wrote a state each, uncounted; this medium has no place for the notes, which are counted.
-    let notes = snapshot.bytes_written + 2 * 4096 - all;
-    assert!(notes < 4096, "{notes}");
+    // Format wrote a state, uncounted, and the mount one that is not the recorder's; this medium has no place for the notes.
+    assert_eq!(snapshot.bytes_written + 2 * 4096, all);
     let state = Store::mount(volume).unwrap().state().clone();
-    let last = 4096; // a state cannot count the write that makes it durable
-    assert_eq!(state.odometer_bytes + last, snapshot.bytes_written);
+    assert_eq!(
+        state.wear.odometer.written_bytes,
+        snapshot.bytes_written + 4096,
+        "the state counts itself too"
+    );
+    assert_eq!(state.wear, snapshot.wear, "and what the last state tells is all there is");
 }
 
 #[test]
@@ -395,4 +398,29 @@ fn a_lost_interface_never_lends_its_number_to_another() {
     let kept = (20..40).map(|number| (LinkType::ETHERNET, frame(number, 700)));
     let new = (100..110).map(|number| (LinkType::RAW, frame(number, 700)));
     assert!(served.into_iter().eq(kept.chain(new)));
+}
+
+/// Nothing is written for the odometer's sake, and still nothing is forgotten.
+#[test]
+fn the_odometer_survives_an_end_and_a_crash() {
+    let (volume, mut recorder) = store(3);
+    let tap = recorder.interface(&ethernet("eth1")).unwrap();
+    (0..9_000).for_each(|number| push(&mut recorder, tap, number, 1_400));
+    let health = recorder.health();
+    recorder.close(reading(100_000)).unwrap();
+    let before = health.snapshot().wear;
+    assert!(before.odometer.captured_bytes == 9_000 * 1_400 && before.age.secs == 100, "{before:?}");
+    // An hour later; then it is cut off in the middle, long after its only state.
+    let mut recorder = again(&volume, 3_700_000);
+    let health = recorder.health();
+    (9_000..20_000).for_each(|number| push(&mut recorder, tap, number, 1_400));
+    recorder.tick(reading(3_760_000), DropCounts::default());
+    drop(recorder);
+    let alive = health.snapshot().wear;
+    assert!(alive.age.secs >= 3_700, "the hour away counts: {}", alive.age.secs);
+    let found = again(&volume, 3_800_000).health().snapshot().wear;
+    let lost = alive.odometer.written_bytes.abs_diff(found.odometer.written_bytes);
+    assert!(lost < 200_000, "{lost}: but for tails and catalog the bytes are told by the ring");
+    let written = alive.odometer.written_bytes - before.odometer.written_bytes;
+    assert!(written > 15_000_000, "{written}");
 }

@@ -142,11 +142,19 @@ impl VolumeWrite for AnyVolume {
         }
     }
 
-    fn note_contents(&mut self, text: &str) {
+    fn request_bytes(&self, area: Area, bytes: usize) -> u64 {
+        match self {
+            Self::Dir(volume) => volume.request_bytes(area, bytes),
+            Self::Fat(volume) => volume.request_bytes(area, bytes),
+            Self::Absent(_) => bytes as u64,
+        }
+    }
+
+    fn note_contents(&mut self, text: &str) -> u64 {
         match self {
             Self::Dir(volume) => volume.note_contents(text),
             Self::Fat(volume) => volume.note_contents(text),
-            Self::Absent(_) => {}
+            Self::Absent(_) => 0,
         }
     }
 

@@ -270,11 +270,12 @@ impl VolumeWrite for DirVolume {
     }
 
     /// Replaces `CONTENTS.txt` through a temporary name; a failure costs a person's convenience only.
-    fn note_contents(&mut self, text: &str) {
+    fn note_contents(&mut self, text: &str) -> u64 {
         let (path, fresh) = (self.path().join(CONTENTS_FILE), self.path().join("CONTENTS.new"));
         if let Err(error) = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path)) {
             log::warn!("{}: {error}", path.display());
         }
+        text.len() as u64
     }
 
     /// The lock that is held must still be the one at its place: a file system that was unmounted or moved away takes

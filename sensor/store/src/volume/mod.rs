@@ -123,8 +123,17 @@ pub trait VolumeWrite: VolumeRead {
     /// I/O failure; what was written since the last successful flush is then unknown.
     fn flush(&mut self, area: Area) -> Result<(), VolumeError>;
 
+    /// Bytes of the request that a write of `bytes` to `area` becomes: more where the volume fills up to a page.
+    fn request_bytes(&self, _area: Area, bytes: usize) -> u64 {
+        bytes as u64
+    }
+
     /// Leaves a note for people about what the segments hold, where the volume has a place for it.
-    fn note_contents(&mut self, _text: &str) {}
+    ///
+    /// Returns the bytes of the write that it causes, now or later; 0 for none.
+    fn note_contents(&mut self, _text: &str) -> u64 {
+        0
+    }
 
     /// Whether what was opened is still what its place names. `thorough` asks the medium itself, past every cache;
     /// otherwise it costs a system call.

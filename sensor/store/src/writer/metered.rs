@@ -1,23 +1,27 @@
-//! A volume that counts what is handed to it: the odometer, and the bytes written per byte of savefile.
+//! A volume that counts and times what is handed to it: the one place where the odometer runs, for every kind of volume.
 
 use crate::StoreError;
 use crate::volume::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
+use crate::wear::Meter;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Metered<V> {
     volume: V,
-    bytes: u64,
+    pub meter: Meter,
 }
 
 impl<V> Metered<V> {
-    pub(crate) const fn new(volume: V) -> Self {
-        Self { volume, bytes: 0 }
+    pub(crate) const fn new(volume: V, meter: Meter) -> Self {
+        Self { volume, meter }
     }
 
-    /// Bytes handed over since the last call.
-    pub(crate) const fn take(&mut self) -> u64 {
-        std::mem::replace(&mut self.bytes, 0)
+    /// Does it, and says how long it took where there is a stopwatch.
+    fn timed<T>(&mut self, work: impl FnOnce(&mut V) -> T) -> (T, Option<u64>) {
+        let Some(stopwatch) = self.meter.stopwatch() else { return (work(&mut self.volume), None) };
+        let start = stopwatch();
+        let done = work(&mut self.volume);
+        (done, Some(stopwatch().saturating_sub(start)))
     }
 }
 
@@ -45,17 +49,28 @@ impl<V: VolumeRead> VolumeRead for Metered<V> {
 
 impl<V: VolumeWrite> VolumeWrite for Metered<V> {
     fn write(&mut self, area: Area, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
-        self.bytes += bytes.len() as u64;
-        self.volume.write(area, offset, bytes)
+        let request = self.volume.request_bytes(area, bytes.len());
+        let (done, nanos) = self.timed(|volume| volume.write(area, offset, bytes));
+        self.meter.wrote(request, nanos, done.is_ok());
+        done
     }
 
     fn flush(&mut self, area: Area) -> Result<(), VolumeError> {
-        self.volume.flush(area)
+        let (done, nanos) = self.timed(|volume| volume.flush(area));
+        self.meter.flushed(nanos, done.is_ok());
+        done
     }
 
-    fn note_contents(&mut self, text: &str) {
-        self.bytes += text.len() as u64;
-        self.volume.note_contents(text);
+    fn note_contents(&mut self, text: &str) -> u64 {
+        let bytes = self.volume.note_contents(text);
+        if bytes > 0 {
+            self.meter.wrote(bytes, None, true);
+        }
+        bytes
+    }
+
+    fn request_bytes(&self, area: Area, bytes: usize) -> u64 {
+        self.volume.request_bytes(area, bytes)
     }
 
     fn is_there(&self, thorough: bool) -> Result<(), VolumeError> {

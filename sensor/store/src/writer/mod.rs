@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use hindcap_wire::drops::DropCause;
-use hindcap_wire::ledger::{NO_CHAIN, SegmentHeader};
+use hindcap_wire::ledger::{Commit, NO_CHAIN, SegmentHeader};
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 
@@ -26,8 +26,9 @@ use crate::holds::{Keep, KeepPolicy};
 use crate::index::Indexer;
 use crate::medium::is_refused;
 use crate::provisional;
-use crate::state::State;
+use crate::state::{SLOT_BYTES, State};
 use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
+use crate::wear::{Meter, WearOptions};
 use crate::{Health, Reading, RecorderOptions};
 use batch::Batch;
 use metered::Metered;
@@ -55,6 +56,21 @@ pub(crate) enum Job {
     Mount(Box<Mount>),
     /// Nothing was written for a while: see whether the medium is still there.
     Look(Reading),
+}
+
+impl Job {
+    /// The time it brings along.
+    fn now(&self) -> Option<Reading> {
+        Some(match self {
+            Self::Batch(batch) => {
+                let Commit { wall, monotonic_nanos, clock, .. } = batch.commit;
+                Reading { wall, monotonic_nanos, clock }
+            }
+            Self::Seal(seal) => seal.now,
+            Self::Close(now, _) | Self::Look(now) => *now,
+            Self::Keep(_) | Self::Mount(_) => return None,
+        })
+    }
 }
 
 /// What comes back to be used again.
@@ -117,6 +133,8 @@ pub(crate) struct Writer<V> {
     failures: u32,
     /// What the operator has decided about keeping, for every store that is mounted.
     keep_policy: Option<KeepPolicy>,
+    /// How wear is measured.
+    wear: WearOptions,
     /// A store has been mounted: `state` is of one.
     mounted: bool,
 }
@@ -126,9 +144,10 @@ impl<V: VolumeWrite> Writer<V> {
     pub(crate) fn new(volume: V, state: State, health: Arc<Health>, options: &RecorderOptions) -> Self {
         let tail = TailBuf::new(volume.geometry().segment_bytes);
         Self {
-            volume: Metered::new(volume),
+            volume: Metered::new(volume, Meter::new(state.wear, options.wear, Reading::default())),
             state,
             health,
+            wear: options.wear,
             hash_chain: options.hash_chain,
             batches_per_flush: options.batches_per_flush.max(1),
             tables: None,
@@ -147,11 +166,21 @@ impl<V: VolumeWrite> Writer<V> {
 
     /// Does what is asked; gives back what the recorder can use again.
     pub(crate) fn handle(&mut self, job: Job) -> Done {
+        let now = job.now();
         let done = self.perform(job);
-        let written = self.volume.take();
-        self.state.odometer_bytes += written;
-        self.health.bytes_written.fetch_add(written, Relaxed);
+        self.tick(now);
         done
+    }
+
+    /// Wear: lets time pass, tells what was written.
+    fn tick(&mut self, now: Option<Reading>) {
+        let meter = &mut self.volume.meter;
+        self.health.bytes_written.fetch_add(meter.take(), Relaxed);
+        let Some(now) = now else { return };
+        if let Some(change) = meter.tick(now, self.health.used_permille()) {
+            log::info!("write budget: from step {} to {}", change.from.number(), change.to.number());
+        }
+        self.health.set_wear(meter.wear());
     }
 
     fn perform(&mut self, job: Job) -> Done {
@@ -258,6 +287,8 @@ impl<V: VolumeWrite> Writer<V> {
         self.volume.flush(area)?;
         let done = std::mem::take(&mut self.unflushed);
         let health = &self.health;
+        let ring_bytes = self.tables.as_ref().map_or(0, |(_, tables)| ring_bytes(tables));
+        self.volume.meter.durable(done.captured_bytes, ring_bytes);
         health.packets_acked.fetch_add(done.packets, Relaxed);
         health.captured_bytes_acked.fetch_add(done.captured_bytes, Relaxed);
         health.savefile_bytes_acked.fetch_add(done.savefile_bytes, Relaxed);
@@ -357,11 +388,9 @@ impl<V: VolumeWrite> Writer<V> {
         }
     }
 
-    /// With the odometer as it is before this write.
+    /// With the odometer as it is after this write.
     fn write_state(&mut self) {
-        let written = self.volume.take();
-        self.state.odometer_bytes += written;
-        self.health.bytes_written.fetch_add(written, Relaxed);
+        self.state.wear = self.volume.meter.wear_after(self.volume.request_bytes(Area::State, SLOT_BYTES));
         if let Err(error) = self.state.store(&mut self.volume) {
             log::warn!("the state could not be written: {error}");
         }
@@ -370,6 +399,7 @@ impl<V: VolumeWrite> Writer<V> {
     /// Into both slots, so that no single one can lose it.
     fn keep(&mut self, keep: Keep) -> Result<(), String> {
         let before = std::mem::replace(&mut self.state.keep, keep);
+        self.state.wear = *self.volume.meter.wear();
         let written = self.state.store_twice(&mut self.volume);
         if written.is_err() {
             self.state.keep = before;
@@ -413,6 +443,11 @@ impl<V: VolumeWrite> Writer<V> {
         self.write_notes(now);
         self.write_state();
     }
+}
+
+/// How far the ring has come with this segment, bytes since the store was made.
+pub(crate) fn ring_bytes(tables: &SegmentTables) -> u64 {
+    (tables.header.generation - 1) * u64::from(tables.header.segment_bytes) + u64::from(tables.end)
 }
 
 fn note(segment: u32, tables: &SegmentTables, kept: Kept) -> Note {

@@ -19,9 +19,10 @@ use crate::index::Indexer;
 use crate::medium::{Swapped, Trouble, has_gone};
 use crate::recovery::{Newest, new_indexer, recover};
 use crate::ring::Ring;
-use crate::state::State;
+use crate::state::{SLOT_BYTES, State};
 use crate::store::load_from;
-use crate::volume::{VolumeError, VolumeRead, VolumeWrite};
+use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
+use crate::wear::Meter;
 use crate::writer::notes::Note;
 use crate::writer::tables::SegmentTables;
 
@@ -157,7 +158,7 @@ impl<V: VolumeWrite> Writer<V> {
         }
         let mounted = self.begin_mount(self.state.clone(), now, indexers);
         // Not the recorder's doing.
-        self.volume.take();
+        self.volume.meter.take();
         Some(mounted)
     }
 
@@ -206,6 +207,9 @@ impl<V: VolumeWrite> Writer<V> {
         if self.mounted {
             self.follow(&mut state, now.wall, other);
         }
+        if other {
+            self.volume.meter = Meter::new(state.wear, self.wear, now);
+        }
         if !self.mounted || self.state.segment_bytes != segment_bytes {
             indexers.clear();
             self.tail = TailBuf::new(segment_bytes);
@@ -216,6 +220,7 @@ impl<V: VolumeWrite> Writer<V> {
             indexers.push(new_indexer(&self.volume, &state)).expect("one of two");
         }
         let found = recover(&mut self.volume, &state, self.hash_chain, &mut indexer);
+        self.volume.meter.recovered(found.ring_bytes);
         let unclean = !state.clean;
         state.epoch = found.epoch + 1;
         state.clean = false;
@@ -223,10 +228,12 @@ impl<V: VolumeWrite> Writer<V> {
             state.keep.policy = policy;
         }
         self.health.begin_mount();
+        state.wear = self.volume.meter.wear_after(self.volume.request_bytes(Area::State, SLOT_BYTES));
         // A medium that cannot be written now may be writable later: recording starts all the same, and says so.
         if let Err(error) = state.store(&mut self.volume) {
             self.health.fail(0, now.wall, &error);
         }
+        self.health.set_wear(self.volume.meter.wear());
         let open = found.open.as_ref().map(|(number, tables)| Resumed::of(*number, tables, found.sequence));
         let epoch = state.epoch;
         (self.state, self.mounted, self.failures) = (state, true, 0);
@@ -241,7 +248,7 @@ impl<V: VolumeWrite> Writer<V> {
     /// A store comes after another, or after itself.
     fn follow(&self, state: &mut State, wall: Timestamp, other: bool) {
         if !other {
-            state.odometer_bytes = state.odometer_bytes.max(self.state.odometer_bytes);
+            state.wear = *self.volume.meter.wear();
             return;
         }
         let name = |uuid: &[u8; 16]| uuid.iter().map(|byte| format!("{byte:02x}")).collect::<String>();

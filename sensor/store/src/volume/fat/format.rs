@@ -13,7 +13,6 @@ use super::layout::{Extent, Layout, RESERVED_MIN, RING_SECTORS, Shape};
 use super::names::{self, DIRECTORY, DosTime, Name, READ_ONLY};
 use super::probe::{Located, STARTS};
 use crate::catalog::ENTRY_BYTES;
-use crate::holds::Keep;
 use crate::layout::SEGMENTS_MIN;
 use crate::state::{SLOT_BYTES, State};
 use crate::volume::aligned::AlignedBuf;
@@ -218,16 +217,7 @@ impl<D: BlockDev> Out<'_, D> {
         let slot = AlignedBuf::new(super::STATE_PAGE_BYTES.max(SLOT_BYTES));
         let mut first = slot;
         let (segment_bytes, segments, uuid) = (layout.segment_bytes, layout.segments, layout.uuid);
-        let state = State {
-            uuid,
-            writes: 0,
-            segment_bytes,
-            segments,
-            epoch: 0,
-            odometer_bytes: 0,
-            clean: true,
-            keep: Keep::default(),
-        };
+        let state = State::new(uuid, segment_bytes, segments);
         first[..SLOT_BYTES].copy_from_slice(&state.encode());
         self.write(layout.sector_of(layout.state.first), &first)?;
         let zeros = AlignedBuf::new(first.len());

@@ -270,7 +270,8 @@ impl<D: BlockDev> VolumeWrite for FatVolume<D> {
 
     fn flush(&mut self, area: Area) -> Result<(), VolumeError> {
         self.dev.flush().map_err(self.error("flush"))?;
-        if let (Area::Catalog, Some(text)) = (area, self.note.take()) {
+        let due = if area == Area::Catalog { self.note.take() } else { None };
+        if let Some(text) = due {
             // A person's convenience, kept fresh at the pace of the catalog.
             if let Err(error) = self.write_contents(&text) {
                 log::warn!("CONTENTS.txt: {error}");
@@ -279,8 +280,17 @@ impl<D: BlockDev> VolumeWrite for FatVolume<D> {
         Ok(())
     }
 
-    fn note_contents(&mut self, text: &str) {
-        self.note = Some(text.to_owned());
+    fn request_bytes(&self, area: Area, bytes: usize) -> u64 {
+        if area == Area::State { STATE_PAGE_BYTES as u64 } else { bytes as u64 }
+    }
+
+    fn note_contents(&mut self, text: &str) -> u64 {
+        let waits = self.note.replace(text.to_owned()).is_some();
+        if waits || !self.checkup.contents {
+            0
+        } else {
+            contents_text(&self.located.layout, text).len() as u64
+        }
     }
 
     /// `thorough`: a ring sector is read from the medium and must still be this ring's.

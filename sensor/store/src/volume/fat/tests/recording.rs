@@ -134,6 +134,15 @@ fn the_card_is_written_once_per_captured_byte_and_never_in_small_pieces() {
         );
         assert!(ratio >= 1.0 && ratio <= most, "{ratio}");
         assert_eq!(small, 0, "writes below 16 KiB while recording");
+        // The odometer at the volume's door says what the device got, but for a note that still waits.
+        let (from, to) = (&before.wear.odometer, &after.wear.odometer);
+        let counted =
+            (to.writes - from.writes, to.small_writes - from.small_writes, to.flushes - from.flushes);
+        assert!(counted.0 - (end.0 - start.0) <= 1, "{counted:?}");
+        assert!(counted.1 <= 1, "{counted:?}: the note for people, on a card as small as this");
+        assert!((end.3 - start.3) - counted.2 <= seconds as u64 / 300 + 2, "{counted:?}");
+        let bytes = (to.written_bytes - from.written_bytes) - bytes;
+        assert!(bytes <= 16 * 4096 + 4096, "{bytes}");
         run.close();
     }
 }

@@ -1,0 +1,83 @@
+//! Wear: what has gone to the medium, what it can take, how long it lasts, and what is done about it.
+//!
+//! - [`Odometer`] and [`Latencies`] count where the store hands bytes to its volume; [`Days`] keeps a sample a day.
+//! - [`Age`] is time in service; [`forecast()`] looks ahead; [`BudgetState`] steps the cutoff. All three are pure.
+//!
+//! [`Wear`] lives in the state slot and is written only when that is: it costs the medium nothing.
+
+mod age;
+pub mod budget;
+mod days;
+mod forecast;
+mod latency;
+mod meter;
+mod odometer;
+
+use serde::{Deserialize, Serialize};
+
+pub use age::Age;
+pub use budget::{BudgetState, Step};
+pub use days::{DAYS_MAX, Day, Days};
+pub use forecast::{Forecast, Plan, UsedBy, forecast};
+pub use latency::{BUCKETS, Latencies};
+pub use odometer::Odometer;
+
+pub(crate) use meter::Meter;
+
+/// The part of a state slot that is ours, at most.
+pub const WEAR_BYTES_MAX: usize = 1536;
+
+/// Reads a monotonic clock, nanoseconds. Simulations have none: they measure nothing.
+pub type Stopwatch = fn() -> u64;
+
+/// What is kept across restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wear {
+    /// Totals.
+    pub odometer: Odometer,
+    /// Time in service.
+    pub age: Age,
+    /// Age at the last write or flush that failed; `None` when none ever did.
+    pub failed_secs: Option<u64>,
+    /// A sample a day.
+    pub days: Days,
+    /// The budget controller.
+    pub budget: BudgetState,
+    /// How far the ring had come, bytes since the store was made: what a crash took from the odometer is the difference.
+    pub ring_bytes: u64,
+}
+
+/// How wear is watched.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WearOptions {
+    /// Measures writes and flushes.
+    pub stopwatch: Option<Stopwatch>,
+    /// What the medium can take; `None`: not known, or the budget is not to be enforced.
+    pub plan: Option<Plan>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_in_the_state_slot_is_bounded() {
+        let mut wear = Wear::default();
+        for _ in 0..DAYS_MAX {
+            let (written_bytes, captured_bytes) = (u64::MAX, u64::MAX);
+            wear.days.push(Day {
+                age_secs: u32::MAX,
+                written_bytes,
+                captured_bytes,
+                write_p99_micros: u32::MAX,
+            });
+        }
+        wear.budget = BudgetState::longest();
+        let Odometer { write_latency, flush_latency, .. } = &mut wear.odometer;
+        (*write_latency, *flush_latency) = (Latencies::longest(), Latencies::longest());
+        let numbers = postcard::to_allocvec(&wear).unwrap().len();
+        // Six counters, the age, the failure, the ring: numbers of one byte here and of ten at most.
+        let longest = numbers + 10 * 9;
+        assert!(longest <= WEAR_BYTES_MAX, "{longest} bytes");
+    }
+}
