@@ -34,6 +34,12 @@ pub mod code {
     pub const CARD_SWAPPED: &str = "card_swapped";
     /// The tap port has no link.
     pub const LINK_DOWN: &str = "link_down";
+    /// The medium's life is nearly used.
+    pub const WEAR: &str = "wear";
+    /// Writes take several times as long as a week ago.
+    pub const MEDIUM_SLOWER: &str = "medium_slower";
+    /// Writes or flushes have failed lately.
+    pub const WRITE_ERROR: &str = "write_error";
 }
 
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hindcap_capture::{CaptureError, PacketSource, Polled};
+use hindcap_store::policy::Control;
 use hindcap_store::{Health, HealthSnapshot, Reading, Recorder, StoreError};
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::ledger::EventKind;
@@ -110,6 +111,8 @@ pub struct Capture {
     pub counters: Arc<Counters>,
     /// The recorder's own counters and the state of storage.
     pub health: Arc<Health>,
+    /// What is recorded of each flow, where a write budget decides about it.
+    pub control: Option<Arc<Control>>,
 }
 
 impl Capture {
@@ -128,7 +131,7 @@ impl Capture {
         let thread = std::thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || run(source, recorder, clock, &stop, &shared))?;
-        Ok(Self { thread, counters, health })
+        Ok(Self { thread, counters, health, control: None })
     }
 
     /// Whether the thread has ended.

@@ -28,6 +28,7 @@ pub mod stop;
 mod store;
 pub mod units;
 mod watch;
+mod wear;
 
 use cli::{Cli, Command};
 use exit::{Code, Failure};

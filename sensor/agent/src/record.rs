@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hindcap_capture::{LiveOptions, LiveSource};
+use hindcap_store::policy::Control;
 use hindcap_store::volume::any::AnyVolume;
 use hindcap_store::{RecorderOptions, Store};
 use hindcap_wire::drops::DropCause;
@@ -18,6 +19,7 @@ use crate::exit::{Code, Failure};
 use crate::stop::Stop;
 use crate::store::open_from_args;
 use crate::watch::Watch;
+use crate::wear;
 
 /// How often the main thread looks at signals and health.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -44,6 +46,7 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     let options = RecorderOptions {
         flush_interval_nanos: args.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: !args.store.no_hash_chain,
+        wear: wear::options(0, 0),
         ..RecorderOptions::live()
     };
     let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));
@@ -72,8 +75,15 @@ pub fn start(
     mut clock: Clock,
     stop: &Stop,
 ) -> Result<Capture, Failure> {
-    let recorder = store.recorder(options, reading(&mut clock))?;
-    Ok(Capture::start(source, recorder, clock, stop.clone())?)
+    let mut recorder = store.recorder(options, reading(&mut clock))?;
+    // The write budget needs a hand on the recording.
+    let control = options.wear.plan.map(|_| Arc::new(Control::new(wear::POLICY)));
+    if let Some(control) = &control {
+        recorder.thin(Arc::clone(control));
+    }
+    let mut capture = Capture::start(source, recorder, clock, stop.clone())?;
+    capture.control = control;
+    Ok(capture)
 }
 
 fn report(

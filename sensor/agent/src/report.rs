@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hindcap_store::volume::VolumeRead;
 use hindcap_store::volume::any::AnyReader;
+use hindcap_store::wear::Wear;
 use hindcap_store::{
     Reader, ReaderOptions, SegmentInfo, SegmentState, layout, open_events_reader, open_reader,
 };
@@ -42,6 +43,9 @@ pub struct StoreReport {
     pub drops_open: DropCounts,
     /// Clock state at the newest commit.
     pub clock: ClockState,
+    /// What has gone to the medium, as of the last state that was written.
+    #[serde(skip)]
+    pub wear: Wear,
     /// What also goes into the status at the broker.
     pub store: StoreStatus,
     /// The event ring, where there is one.
@@ -89,6 +93,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
         drops_total: drops_told.saturating_add(drops_open.total()),
         drops_open,
         clock: newest.map_or(ClockState::Unknown, |segment| segment.clock),
+        wear: state.wear,
         store: StoreStatus {
             quota_bytes: layout::store_bytes(geometry.segment_bytes, geometry.segments),
             used_bytes: segments.len() as u64 * u64::from(geometry.segment_bytes),

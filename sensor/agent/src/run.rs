@@ -11,6 +11,7 @@ use hindcap_capture::{LiveOptions, LiveSource};
 use hindcap_store::volume::any::AnyVolume;
 use hindcap_store::volume::block::OpenError;
 use hindcap_store::volume::fat::FatError;
+use hindcap_store::wear::Step;
 use hindcap_store::{RecorderOptions, Store, StoreError};
 use hindcap_uplink::{Broker, Options, Random, Uplink};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,7 @@ use crate::record::start;
 use crate::stop::Stop;
 use crate::store::open_for_writing;
 use crate::watch::Watch;
+use crate::wear;
 
 /// Bytes of a batch buffer.
 const BUFFER_BYTES: u64 = 1024 * 1024;
@@ -51,11 +53,20 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
         "" => None,
         broker => Some(connect(&config, broker, &fs::read(&args.config)?, capture.as_ref(), &alarms)?),
     };
-    let watch = Watch::new(alarms, config.interface.clone());
+    let watch = Watch::new(Arc::clone(&alarms), config.interface.clone());
+    let plan = wear::options(config.endurance.0, config.life.millis() / 1000).plan;
+    let mut step = Step::default();
     while !stop.asked() && !capture.as_ref().is_some_and(Capture::is_finished) {
         std::thread::sleep(LOOK_EVERY);
         if let Some(capture) = &capture {
-            watch.look(&capture.health.snapshot(), capture.counters.link_up(), wall());
+            let (health, now) = (capture.health.snapshot(), wall());
+            watch.look(&health, capture.counters.link_up(), now);
+            wear::alarms(&alarms, &health.wear, plan.as_ref(), None, now);
+            let asked = health.wear.budget.step;
+            if let (Some(control), true) = (&capture.control, asked != step) {
+                step = asked;
+                step.steer(control, &wear::POLICY);
+            }
         }
     }
     // The record first: nothing that the broker does may delay the last flush.
@@ -90,6 +101,7 @@ fn recorder_options(config: &Config) -> RecorderOptions {
     RecorderOptions {
         flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: config.hash_chain,
+        wear: wear::options(config.endurance.0, config.life.millis() / 1000),
         buffers: usize::try_from(config.buffers.0 / BUFFER_BYTES).unwrap_or(RecorderOptions::BUFFERS),
         ..RecorderOptions::live()
     }

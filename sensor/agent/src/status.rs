@@ -6,6 +6,7 @@ use crate::cli::WholeStoreArgs;
 use crate::clock::wall;
 use crate::exit::{Code, Failure};
 use crate::report::{StoreReport, ago, between, store_report};
+use crate::wear;
 
 /// Prints the status.
 ///
@@ -66,6 +67,9 @@ fn print(report: &StoreReport) {
             let since = events.oldest.map_or_else(String::new, |oldest| format!(" since {oldest}"));
             println!("event ring  {used} of {quota}, {} packets{since}", events.packets);
         }
+    }
+    for (name, text) in wear::lines(&report.wear) {
+        println!("{name:<11} {text}");
     }
     println!("dropped     {}", report.drops_total);
     if report.segments_damaged > 0 {

@@ -240,6 +240,18 @@ pub const KEYS: &[Key] = &[
         meaning: "share of store.size for the event ring, where pinned sessions are kept whole; 0% takes it away with all that is in it. A card keeps what it was formatted with",
     },
     Key {
+        name: "wear.endurance",
+        default: Some("0B"),
+        kind: Kind::Size(0, 1 << 60),
+        meaning: "bytes that the medium can take in its life (TBW), such as 700TB, or cycles x size; 0B: not known, no forecast",
+    },
+    Key {
+        name: "wear.life",
+        default: Some("1825d"),
+        kind: Kind::Duration(86_400_000, 36_500 * 86_400_000),
+        meaning: "how long the medium is to last, from the making of the store on it",
+    },
+    Key {
         name: "mqtt.broker",
         default: Some(""),
         kind: Kind::Broker,
