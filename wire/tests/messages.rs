@@ -13,11 +13,12 @@ use hindcap_wire::drops::DropCounts;
 use hindcap_wire::limits::{MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX};
 use hindcap_wire::message::alarm::{ALARM_TEXT_MAX, ALARMS_SHOWN_MAX};
 use hindcap_wire::message::answer::{
-    Answer, Estimate, Gap, GapCause, Partial, SessionRow, Sessions, Span, WhyEmpty,
+    Answer, Estimate, Gap, GapCause, Partial, PolicySpan, SessionRow, Sessions, Span, Thinned, WhyEmpty,
 };
 use hindcap_wire::message::status::is_online;
 use hindcap_wire::message::*;
 use hindcap_wire::packet::LinkType;
+use hindcap_wire::policy::{LeftOut, Policy};
 use hindcap_wire::query::{End, Query};
 use hindcap_wire::time::{ClockState, TimeRange, Timestamp};
 use serde::Serialize;
@@ -93,6 +94,14 @@ fn answer() -> Answer {
         coverage: vec![window],
         gaps: vec![Gap { range: window, cause: GapCause::Damage, bytes: 16_384 }],
         drops: DropCounts([1, 2, 3, 4, 5, 6]),
+        thinned: Thinned {
+            policies: vec![PolicySpan {
+                range: TimeRange::ALL,
+                since: Timestamp(9),
+                policy: Policy::default(),
+            }],
+            left_out: LeftOut { packets: 1, truncated: 2, bytes: 3 },
+        },
         partial: Some(Partial::PacketsMax(12)),
         why_empty: Some(WhyEmpty::Pruned { oldest: AT }),
         notes: vec!["a note".into()],
@@ -138,6 +147,10 @@ fn status() -> Status {
             packets_copied: 5_000,
             bytes_copied: 3_000_000,
             segments_missed: 0,
+        }),
+        policy: Some(PolicyStatus {
+            policy: Policy { cutoff: Some(1 << 20), sample: 100, ..Policy::default() },
+            left_out: LeftOut { packets: 5, truncated: 6, bytes: 7 },
         }),
         clock: ClockStatus { state: ClockState::Synchronised, utc_offset_secs: 3_600 },
         machine: MachineStatus { load_percent: Some(12), ..Default::default() },
@@ -293,7 +306,8 @@ fn a_status_is_small() {
     let (code, text) = ("name".repeat(5), "d".repeat(ALARM_TEXT_MAX * 2 / 3));
     let long = Alarm { code, advice: text.clone(), text, ..alarm() };
     status.alarms = vec![long; ALARMS_SHOWN_MAX];
-    assert!(encode(&status, Encoding::Json).unwrap().len() < 4096);
+    // Holds, event ring, policy and the longest alarms together.
+    assert!(encode(&status, Encoding::Json).unwrap().len() < 5120);
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub struct Capture {
     pub counters: Arc<Counters>,
     /// The recorder's own counters and the state of storage.
     pub health: Arc<Health>,
-    /// What is recorded of each flow, where a write budget decides about it.
+    /// What decides about leaving out: a configured policy, or a write budget.
     pub control: Option<Arc<Control>>,
 }
 
@@ -120,18 +120,28 @@ impl Capture {
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start<S>(source: S, recorder: Recorder, clock: Clock, stop: Stop) -> std::io::Result<Self>
+    pub fn start<S>(
+        source: S,
+        mut recorder: Recorder,
+        clock: Clock,
+        stop: Stop,
+        control: Option<Arc<Control>>,
+    ) -> std::io::Result<Self>
     where
         S: PacketSource + Send + 'static,
     {
         let counters = Arc::<Counters>::default();
         counters.link_up.store(true, Ordering::Relaxed);
         let health = recorder.health();
+        if let Some(control) = &control {
+            log::info!("policy: {}", control.policy());
+            recorder.thin(Arc::clone(control));
+        }
         let shared = Arc::clone(&counters);
         let thread = std::thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || run(source, recorder, clock, &stop, &shared))?;
-        Ok(Self { thread, counters, health, control: None })
+        Ok(Self { thread, counters, health, control })
     }
 
     /// Whether the thread has ended.

@@ -10,6 +10,7 @@ use log::LevelFilter;
 
 use crate::card::FormatArgs;
 use crate::exit;
+use crate::policy::PolicyArgs;
 use crate::units::{Percent, Quota, Size, Span};
 
 /// Full-packet recorder with hindsight: records an interface into a bounded store and gives back exactly the packets
@@ -137,6 +138,10 @@ pub struct RecordArgs {
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     pub flush_interval: Span,
 
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub policy: PolicyArgs,
+
     /// At the end, print the counters as JSON
     #[arg(long)]
     pub json: bool,
@@ -160,6 +165,10 @@ pub struct ImportArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub store: WriteStoreArgs,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub policy: PolicyArgs,
 
     /// Print the outcome as JSON
     #[arg(long)]

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use hindcap_capture::{CaptureError, PacketSource, Polled, SavefileSource};
 use hindcap_store::{Reading, RecorderOptions};
 use hindcap_wire::message::answer::Bytes;
+use hindcap_wire::policy::LeftOut;
 use serde_json::json;
 
 use crate::cli::ImportArgs;
 use crate::clock::{monotonic_nanos, wall};
 use crate::exit::{Code, Failure};
+use crate::policy::Rules;
 use crate::sink::RecorderSink;
 use crate::stop::Stop;
 use crate::store::open_from_args;
@@ -42,9 +44,13 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
     let stop = Stop::on_signals()?;
     let store = open_from_args(&args.store).map_err(|error| Failure::from(error).doing("import"))?;
     let health = store.health();
+    let rules = Rules::of_args(&args.policy).map_err(|error| Failure::from(error).doing("import"))?;
     let options = RecorderOptions { hash_chain: !args.store.no_hash_chain, ..RecorderOptions::import() };
-    let recorder = store.recorder(options, reading())?;
-    let mut sink = RecorderSink::new(recorder);
+    let mut recorder = store.recorder(options, reading())?;
+    if let Some(control) = rules.control() {
+        recorder.thin(control);
+    }
+    let mut sink = RecorderSink::new(recorder).skipping(rules.skip);
     let mut outcomes = Vec::new();
     for path in args.read.iter().chain(&args.files) {
         if stop.asked() {
@@ -57,6 +63,7 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
         }
         outcomes.push(outcome);
     }
+    let left_out = sink.left_out();
     sink.into_recorder().close(reading()).map_err(|error| Failure::from(error).doing("import"))?;
     let health = health.snapshot();
     if health.packets_lost > 0 {
@@ -66,7 +73,7 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
     if let Some(ratio) = health.bytes_written_per_savefile_byte() {
         log::debug!("written: {} bytes, {ratio:.4} per byte of a plain savefile", health.bytes_written);
     }
-    report(&outcomes, args.json);
+    report(&outcomes, &left_out, args.json);
     Ok(code(&outcomes, health.packets_lost))
 }
 
@@ -125,7 +132,7 @@ fn code(outcomes: &[Outcome], lost: u64) -> Code {
     }
 }
 
-fn report(outcomes: &[Outcome], as_json: bool) {
+fn report(outcomes: &[Outcome], left_out: &LeftOut, as_json: bool) {
     let packets: u64 = outcomes.iter().map(|outcome| outcome.packets).sum();
     let bytes: u64 = outcomes.iter().map(|outcome| outcome.bytes).sum();
     if as_json {
@@ -137,11 +144,14 @@ fn report(outcomes: &[Outcome], as_json: bool) {
                 })
             })
             .collect();
-        println!("{}", json!({ "packets": packets, "bytes": bytes, "files": files }));
+        println!("{}", json!({ "packets": packets, "bytes": bytes, "left_out": left_out, "files": files }));
     } else {
         let whole = outcomes.iter().filter(|outcome| outcome.error.is_none()).count();
         let files = if outcomes.len() == 1 { "file" } else { "files" };
         println!("Imported {packets} packets, {}, from {whole} of {} {files}", Bytes(bytes), outcomes.len());
+        if !left_out.is_none() {
+            println!("Left out by policy: {left_out}");
+        }
     }
 }
 

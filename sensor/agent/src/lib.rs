@@ -17,6 +17,7 @@ mod lock;
 pub mod logger;
 pub mod machine;
 mod maintain;
+pub mod policy;
 mod query;
 mod rates;
 mod record;

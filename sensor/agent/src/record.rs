@@ -10,12 +10,14 @@ use hindcap_store::volume::any::AnyVolume;
 use hindcap_store::{RecorderOptions, Store};
 use hindcap_wire::drops::DropCause;
 use hindcap_wire::message::answer::Bytes;
+use hindcap_wire::policy::LeftOut;
 use serde_json::{Map, json};
 
 use crate::capture::{Capture, reading};
 use crate::cli::RecordArgs;
 use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
+use crate::policy::Rules;
 use crate::stop::Stop;
 use crate::store::open_from_args;
 use crate::watch::Watch;
@@ -33,12 +35,13 @@ const SYNCHRONISED_MARKER: &str = "/run/systemd/timesync/synchronized";
 pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     let stop = Stop::on_signals()?;
     let doing = |failure: Failure| failure.doing(format!("record {}", args.interface));
-    let filter = args.filter.join(" ");
+    let rules = Rules::of_args(&args.policy).map_err(|error| doing(error.into()))?;
+    let filter = rules.kernel_filter(&args.filter.join(" "), &args.interface);
     let source = LiveSource::open(LiveOptions {
         interface: args.interface.clone(),
         ring_bytes: u32::try_from(args.ring.0).unwrap_or(u32::MAX),
         snaplen: args.snaplen,
-        filter: (!filter.is_empty()).then_some(filter),
+        filter: filter.map_err(|error| doing(error.into()))?,
         promiscuous: !args.no_promiscuous,
     })
     .map_err(|error| doing(error.into()))?;
@@ -51,7 +54,8 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     };
     let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));
     log::info!("recording {} into {}", args.interface, args.store.store.display());
-    let capture = start(source, store, options, clock, &stop).map_err(doing)?;
+    let control = rules.control();
+    let capture = start(source, store, options, clock, &stop, control.clone()).map_err(doing)?;
     let started = Instant::now();
     let watch = Watch::new(Arc::default(), args.interface.clone());
     while !capture.is_finished() {
@@ -60,7 +64,8 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     }
     let (counters, health) = (capture.counters.clone(), capture.health.clone());
     capture.join().map_err(|error| doing(error.into()))?;
-    report(args, &counters, &health.snapshot(), started.elapsed());
+    let left_out = control.map_or(LeftOut::NONE, |control| control.left_out());
+    report(args, &counters, &health.snapshot(), &left_out, started.elapsed());
     Ok(Code::Done)
 }
 
@@ -74,22 +79,20 @@ pub fn start(
     options: RecorderOptions,
     mut clock: Clock,
     stop: &Stop,
+    control: Option<Arc<Control>>,
 ) -> Result<Capture, Failure> {
-    let mut recorder = store.recorder(options, reading(&mut clock))?;
-    // The write budget needs a hand on the recording.
-    let control = options.wear.plan.map(|_| Arc::new(Control::new(wear::POLICY)));
-    if let Some(control) = &control {
-        recorder.thin(Arc::clone(control));
-    }
-    let mut capture = Capture::start(source, recorder, clock, stop.clone())?;
-    capture.control = control;
-    Ok(capture)
+    // A write budget needs a hand on the recording even where nothing is left out so far.
+    let budget = || options.wear.plan.map(|_| Arc::new(Control::new(wear::POLICY)));
+    let control = control.or_else(budget);
+    let recorder = store.recorder(options, reading(&mut clock))?;
+    Ok(Capture::start(source, recorder, clock, stop.clone(), control)?)
 }
 
 fn report(
     args: &RecordArgs,
     counters: &crate::capture::Counters,
     health: &hindcap_store::HealthSnapshot,
+    left_out: &LeftOut,
     elapsed: Duration,
 ) {
     let drops = counters.drops_with(health);
@@ -108,6 +111,7 @@ fn report(
                 "bytes_written": health.bytes_written,
                 "bytes_written_per_savefile_byte": health.bytes_written_per_savefile_byte(),
                 "drops": causes,
+                "left_out": left_out,
             })
         );
     }
@@ -118,6 +122,9 @@ fn report(
         .collect();
     let lost =
         if lost.is_empty() { "none dropped".to_owned() } else { format!("dropped: {}", lost.join(", ")) };
+    if !left_out.is_none() {
+        log::info!("left out by policy: {left_out}");
+    }
     log::info!(
         "recorded {} packets, {}, in {} s; {lost}",
         health.packets_acked,

@@ -9,7 +9,9 @@ use hindcap_store::{
     Reader, ReaderOptions, SegmentInfo, SegmentState, layout, open_events_reader, open_reader,
 };
 use hindcap_wire::drops::DropCounts;
+use hindcap_wire::ledger::{Event, EventKind};
 use hindcap_wire::message::{EventsStatus, StoreStatus};
+use hindcap_wire::policy::{LeftOut, Policy};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 use serde::Serialize;
 
@@ -41,6 +43,8 @@ pub struct StoreReport {
     pub drops_total: u64,
     /// The same by cause, for segments that are still open.
     pub drops_open: DropCounts,
+    /// The policy that the newest segment was recorded under, and since when; absent when everything is recorded.
+    pub policy: Option<PolicyInForce>,
     /// Clock state at the newest commit.
     pub clock: ClockState,
     /// What has gone to the medium, as of the last state that was written.
@@ -50,6 +54,17 @@ pub struct StoreReport {
     pub store: StoreStatus,
     /// The event ring, where there is one.
     pub events: Option<EventsStatus>,
+}
+
+/// A policy and since when it is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyInForce {
+    /// Since when.
+    pub since: Timestamp,
+    /// What it is.
+    pub policy: Policy,
+    /// What it left out of the newest segment.
+    pub left_out: LeftOut,
 }
 
 /// Reads the store at `path`.
@@ -73,6 +88,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     let geometry = volume.geometry();
     let mut reader = Reader::open(volume, ReaderOptions::default())?;
     let drops_open = if into_open { drops_of_open(&mut reader)? } else { DropCounts::default() };
+    let policy = if into_open { policy_of_newest(&mut reader)? } else { None };
     let segments = reader.segments();
     let sum = |field: fn(&SegmentInfo) -> u64| segments.iter().map(field).fold(0_u64, u64::saturating_add);
     let newest = segments.last();
@@ -92,6 +108,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
         captured_bytes: sum(|segment| segment.bytes),
         drops_total: drops_told.saturating_add(drops_open.total()),
         drops_open,
+        policy,
         clock: newest.map_or(ClockState::Unknown, |segment| segment.clock),
         wear: state.wear,
         store: StoreStatus {
@@ -126,6 +143,24 @@ pub fn events_status(path: &Path) -> Result<Option<EventsStatus>, Failure> {
         newest: with_packets(segments).map(|segment| segment.last).max(),
         ..EventsStatus::default()
     }))
+}
+
+/// The last policy step that the newest segment tells of, unless a recorder without a policy has started since.
+fn policy_of_newest(reader: &mut Reader<AnyReader>) -> Result<Option<PolicyInForce>, Failure> {
+    let Some(newest) = reader.segments().last().cloned() else { return Ok(None) };
+    let index = reader.index(&newest)?;
+    let left_out = index.batches().iter().fold(LeftOut::NONE, |sum, batch| sum.plus(&batch.left_out));
+    let mut policy = None;
+    for event in index.events().filter_map(Event::decode) {
+        match event.kind {
+            EventKind::RecorderStart { .. } => policy = None,
+            EventKind::Policy { policy: step, .. } => {
+                policy = Some(PolicyInForce { since: event.at, policy: step, left_out });
+            }
+            _ => {}
+        }
+    }
+    Ok(policy.filter(|in_force| !in_force.policy.is_everything()))
 }
 
 /// Drops that only the batches of unsealed segments tell.

@@ -23,6 +23,7 @@ use crate::clock::{Clock, monotonic_nanos, wall};
 use crate::config::Config;
 use crate::exit::{Code, Failure};
 use crate::handler::{CaptureView, Sensor};
+use crate::policy::Rules;
 use crate::query::open;
 use crate::record::start;
 use crate::stop::Stop;
@@ -81,11 +82,14 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
 
 fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
     let doing = |failure: Failure| failure.doing(format!("record {}", config.interface));
+    let rules = Rules::of_config(config).map_err(|error| doing(error.into()))?;
     let source = LiveSource::open(LiveOptions {
         interface: config.interface.clone(),
         ring_bytes: u32::try_from(config.ring.0).unwrap_or(u32::MAX),
         snaplen: u32::try_from(config.snaplen.0).unwrap_or(u32::MAX),
-        filter: (!config.filter.is_empty()).then(|| config.filter.clone()),
+        filter: rules
+            .kernel_filter(&config.filter, &config.interface)
+            .map_err(|error| doing(error.into()))?,
         promiscuous: config.promiscuous,
     })
     .map_err(|error| doing(error.into()))?;
@@ -93,8 +97,8 @@ fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
         open_for_writing(&config.store, Some(config.store_size), config.segment.0, Some(config.event_share));
     let store = or_absent(&config.store, opened).map_err(|error| doing(error.into()))?;
     log::info!("recording {} into {}", config.interface, config.store.display());
-    start(source, store, recorder_options(config), Clock::new(config.synchronised_marker.clone()), stop)
-        .map_err(doing)
+    let clock = Clock::new(config.synchronised_marker.clone());
+    start(source, store, recorder_options(config), clock, stop, rules.control()).map_err(doing)
 }
 
 fn recorder_options(config: &Config) -> RecorderOptions {
@@ -149,6 +153,7 @@ fn connect(
         interface: config.interface.clone(),
         counters: Arc::clone(&capture.counters),
         health: Arc::clone(&capture.health),
+        control: capture.control.clone(),
     });
     let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
     let handler = Arc::new(Sensor::new(config.clone(), hash, capture, Arc::clone(alarms)));

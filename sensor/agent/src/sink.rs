@@ -1,16 +1,19 @@
 //! From a source to the recorder: translates the source's interface numbers to the store's and counts.
 
-use hindcap_capture::PacketSink;
+use hindcap_capture::{PacketSink, SkipRules};
 use hindcap_store::{Recorder, StoreError};
 use hindcap_wire::limits::SAVEFILE_INTERFACES_MAX;
-use hindcap_wire::packet::{Interface, Packet};
+use hindcap_wire::packet::{Interface, LinkType, Packet};
+use hindcap_wire::policy::LeftOut;
 
 /// Takes packets from one source and records them. Lives as long as the source.
 #[derive(Debug)]
 pub struct RecorderSink {
     recorder: Recorder,
     /// Store-wide number of each of the source's interfaces.
-    numbers: Vec<Option<u32>>,
+    numbers: Vec<Option<(u32, LinkType)>>,
+    /// Rules of an import; live, the kernel has them.
+    skip: SkipRules,
     /// Packets handed to the recorder.
     pub packets: u64,
     /// Their captured bytes.
@@ -25,7 +28,14 @@ impl RecorderSink {
     /// A sink into `recorder`.
     #[must_use]
     pub fn new(recorder: Recorder) -> Self {
-        Self { recorder, numbers: Vec::new(), packets: 0, bytes: 0, refused: 0, refusal: None }
+        let skip = SkipRules::default();
+        Self { recorder, numbers: Vec::new(), skip, packets: 0, bytes: 0, refused: 0, refusal: None }
+    }
+
+    /// Leaves out what `skip` says, counted.
+    #[must_use]
+    pub fn skipping(self, skip: SkipRules) -> Self {
+        Self { skip, ..self }
     }
 
     /// The recorder, for ticks and events.
@@ -33,10 +43,20 @@ impl RecorderSink {
         &mut self.recorder
     }
 
+    /// What policy has left out so far.
+    #[must_use]
+    pub const fn left_out(&self) -> LeftOut {
+        self.recorder.left_out()
+    }
+
     /// Store-wide number of the source's interface `index`.
     #[must_use]
     #[inline]
     pub fn number(&self, index: u32) -> Option<u32> {
+        self.known(index).map(|(number, _)| number)
+    }
+
+    fn known(&self, index: u32) -> Option<(u32, LinkType)> {
         self.numbers.get(usize::try_from(index).ok()?).copied().flatten()
     }
 
@@ -63,7 +83,7 @@ impl PacketSink for RecorderSink {
             self.numbers.resize(position + 1, None);
         }
         match self.recorder.interface(interface) {
-            Ok(number) => self.numbers[position] = Some(number),
+            Ok(number) => self.numbers[position] = Some((number, interface.link_type)),
             Err(error) => {
                 self.numbers[position] = None;
                 self.refusal = Some(error);
@@ -73,9 +93,13 @@ impl PacketSink for RecorderSink {
 
     #[inline]
     fn packet(&mut self, packet: &Packet<'_>) {
-        match self.number(packet.interface) {
-            Some(interface) => {
-                self.recorder.push(&Packet { interface, ..*packet });
+        match self.known(packet.interface) {
+            Some((interface, link_type)) => {
+                if self.skip.skips(link_type, packet.bytes) {
+                    self.recorder.skip(packet);
+                } else {
+                    self.recorder.push(&Packet { interface, ..*packet });
+                }
                 self.packets += 1;
                 self.bytes += packet.bytes.len() as u64;
             }

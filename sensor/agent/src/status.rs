@@ -5,7 +5,7 @@ use hindcap_wire::message::answer::Bytes;
 use crate::cli::WholeStoreArgs;
 use crate::clock::wall;
 use crate::exit::{Code, Failure};
-use crate::report::{StoreReport, ago, between, store_report};
+use crate::report::{PolicyInForce, StoreReport, ago, between, store_report};
 use crate::wear;
 
 /// Prints the status.
@@ -72,6 +72,13 @@ fn print(report: &StoreReport) {
         println!("{name:<11} {text}");
     }
     println!("dropped     {}", report.drops_total);
+    if let Some(PolicyInForce { since, policy, left_out }) = &report.policy {
+        println!("policy      {policy}; {} since {since}", policy.reason.name());
+        println!("left out    {left_out}, in the newest segment");
+        if policy.skip_rules > 0 {
+            println!("            (what skip rules leave out in the kernel is not counted)");
+        }
+    }
     if report.segments_damaged > 0 {
         println!("damaged     {} segments: see 'hindcapd verify'", report.segments_damaged);
     }

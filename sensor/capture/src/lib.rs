@@ -6,10 +6,12 @@
 mod error;
 mod live;
 mod savefile;
+mod skip;
 mod source;
 mod wait;
 
 pub use error::CaptureError;
 pub use live::{LiveHealth, LiveOptions, LiveSource};
 pub use savefile::SavefileSource;
+pub use skip::SkipRules;
 pub use source::{PacketSink, PacketSource, Polled};

@@ -242,6 +242,7 @@ impl Plan {
             bytes_max: self.counts.bytes,
             sessions: self.counts.sessions,
             coverage: answer.coverage,
+            thinned: answer.thinned,
             why_empty: nothing.then(|| self.survey.why_empty(self.unreadable)),
             notes,
         }

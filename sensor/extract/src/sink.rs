@@ -140,6 +140,10 @@ fn missing(answer: &Answer) -> Vec<String> {
             causes.map(|cause| format!("{} {}", cause.name(), answer.drops.get(cause))).collect();
         lines.push(format!("dropped: {} packets ({})", answer.drops.total(), causes.join(", ")));
     }
+    lines.extend(answer.thinned.policies.iter().take(LINES_MAX).map(|span| format!("policy: {span}")));
+    if !answer.thinned.left_out.is_none() {
+        lines.push(format!("left out: {}", answer.thinned.left_out));
+    }
     lines
 }
 

@@ -7,7 +7,10 @@ use hindcap_store::reader::{SegmentInfo, SegmentState};
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::index::{BatchEntry, IndexDoc};
 use hindcap_wire::ledger::{Event, EventKind};
-use hindcap_wire::message::answer::{Answer, ClockSpan, Gap, GapCause, LIST_MAX, WhyEmpty};
+use hindcap_wire::message::answer::{
+    Answer, ClockSpan, Gap, GapCause, LIST_MAX, PolicySpan, Thinned, WhyEmpty,
+};
+use hindcap_wire::policy::Policy;
 use hindcap_wire::time::{ClockState, TimeRange, Timestamp};
 
 use crate::limits::IMPORT_SILENCE_NANOS;
@@ -26,6 +29,7 @@ pub(crate) struct Survey {
     stretches: Vec<Stretch>,
     gaps: Vec<Gap>,
     drops: DropCounts,
+    thinned: Thinned,
     clock: Vec<ClockSpan>,
     /// Commit before the next live batch, when nothing came in between.
     committed: Option<Timestamp>,
@@ -87,6 +91,7 @@ impl Survey {
     /// Takes a segment by its index.
     pub fn add(&mut self, segment: &SegmentInfo, doc: &IndexDoc) {
         let events: Vec<Event> = doc.events().filter_map(Event::decode).collect();
+        let steps = Steps::of(&events);
         let starts: Vec<Timestamp> = events
             .iter()
             .filter(|event| matches!(event.kind, EventKind::RecorderStart { .. }))
@@ -96,7 +101,7 @@ impl Survey {
             self.stopped = None;
         }
         for batch in doc.batches() {
-            self.batch(batch, &starts);
+            self.batch(batch, &starts, &steps);
         }
         for event in &events {
             self.event(event);
@@ -106,10 +111,10 @@ impl Survey {
         }
     }
 
-    fn batch(&mut self, batch: &BatchEntry, starts: &[Timestamp]) {
+    fn batch(&mut self, batch: &BatchEntry, starts: &[Timestamp], steps: &Steps) {
         let state = ClockState::from_code(batch.clock.into()).unwrap_or_default();
         if state == ClockState::Unknown {
-            self.imported_batch(batch);
+            self.imported_batch(batch, steps);
             return;
         }
         let restarted = starts.iter().rev().find(|start| {
@@ -122,12 +127,13 @@ impl Survey {
         self.clock_state(range, state);
         self.newest = self.newest.max(Some(batch.committed));
         if overlap(range, self.window).is_some() {
-            self.drops = self.drops.plus(&batch.drops);
+            self.missing(batch);
         }
+        self.policy(range, steps.in_force(batch.committed));
         self.committed = Some(batch.committed);
     }
 
-    fn imported_batch(&mut self, batch: &BatchEntry) {
+    fn imported_batch(&mut self, batch: &BatchEntry, steps: &Steps) {
         self.committed = None;
         if batch.packets == 0 {
             return;
@@ -136,7 +142,27 @@ impl Survey {
         self.imported(range);
         self.clock_state(range, ClockState::Unknown);
         if self.window.touches(batch.first, batch.last) {
-            self.drops = self.drops.plus(&batch.drops);
+            self.missing(batch);
+        }
+        self.policy(range, steps.in_force(batch.committed));
+    }
+
+    /// Counts what a batch in the window lacks.
+    fn missing(&mut self, batch: &BatchEntry) {
+        self.drops = self.drops.plus(&batch.drops);
+        self.thinned.left_out = self.thinned.left_out.plus(&batch.left_out);
+    }
+
+    /// Notes the policy that a batch was recorded under.
+    fn policy(&mut self, range: TimeRange, in_force: Option<(Timestamp, Policy)>) {
+        let Some((since, policy)) = in_force.filter(|(_, policy)| !policy.is_everything()) else { return };
+        let Some(range) = overlap(range, self.window) else { return };
+        match self.thinned.policies.last_mut() {
+            Some(last) if (last.since, last.policy) == (since, policy) => {
+                last.range.start = last.range.start.min(range.start);
+                last.range.end = last.range.end.max(range.end);
+            }
+            _ => self.thinned.policies.push(PolicySpan { range, since, policy }),
         }
     }
 
@@ -230,6 +256,8 @@ impl Survey {
         answer.gaps = shortened(gaps, "gaps", &mut answer.notes);
         answer.clock = shortened(self.clock.clone(), "clock states", &mut answer.notes);
         answer.drops = self.drops;
+        let policies = shortened(self.thinned.policies.clone(), "policies", &mut answer.notes);
+        answer.thinned = Thinned { policies, left_out: self.thinned.left_out };
         self.notes(&mut answer.notes);
     }
 
@@ -283,9 +311,10 @@ impl Survey {
         if let Some(range) = self.mostly_unrecorded(oldest, newest) {
             return WhyEmpty::NotRecorded { range };
         }
-        match self.drops.total() {
-            0 => WhyEmpty::NoSuchTraffic,
-            packets => WhyEmpty::Dropped { packets },
+        match (self.drops.total(), self.thinned.left_out.packets) {
+            (0, 0) => WhyEmpty::NoSuchTraffic,
+            (0, packets) => WhyEmpty::LeftOut { packets },
+            (packets, _) => WhyEmpty::Dropped { packets },
         }
     }
 
@@ -306,6 +335,27 @@ impl Survey {
         let length = |range: &TimeRange| range.end.0.saturating_sub(range.start.0);
         let missed: u64 = holes.iter().map(length).sum();
         holes.into_iter().max_by_key(length).filter(|_| missed > recorded)
+    }
+}
+
+/// The policies of a segment, as they came into force. A recorder start ends the one before.
+#[derive(Debug)]
+struct Steps(Vec<(Timestamp, Option<Policy>)>);
+
+impl Steps {
+    fn of(events: &[Event]) -> Self {
+        let step = |event: &Event| match event.kind {
+            EventKind::Policy { policy, .. } => Some((event.at, Some(policy))),
+            EventKind::RecorderStart { .. } => Some((event.at, None)),
+            _ => None,
+        };
+        Self(events.iter().filter_map(step).collect())
+    }
+
+    /// Since when which policy was in force at a commit.
+    fn in_force(&self, committed: Timestamp) -> Option<(Timestamp, Policy)> {
+        let (since, policy) = self.0.iter().rev().find(|(since, _)| *since <= committed)?;
+        policy.map(|policy| (*since, policy))
     }
 }
 

@@ -79,19 +79,23 @@ fn shorten(body: &mut ReplyBody) {
     };
     match body {
         ReplyBody::Manifest(manifest) => {
-            let Answer { coverage, gaps, clock, notes, .. } = &mut manifest.answer;
+            let Answer { coverage, gaps, clock, thinned, notes, .. } = &mut manifest.answer;
             coverage.truncate(LIST_CUT);
             gaps.truncate(LIST_CUT);
             clock.truncate(LIST_CUT);
+            thinned.policies.truncate(LIST_CUT);
             manifest.link_types.truncate(LIST_CUT);
             note(notes);
         }
-        ReplyBody::Sessions(SessionsPage { sessions: Sessions { coverage, notes, .. }, .. }) => {
+        ReplyBody::Sessions(SessionsPage { sessions, .. }) => {
+            let Sessions { coverage, thinned, notes, .. } = sessions;
             coverage.truncate(LIST_CUT);
+            thinned.policies.truncate(LIST_CUT);
             note(notes);
         }
         ReplyBody::Estimate(estimate) => {
             estimate.coverage.truncate(LIST_CUT);
+            estimate.thinned.policies.truncate(LIST_CUT);
             note(&mut estimate.notes);
         }
         ReplyBody::Rejected(rejected) => rejected.detail = rejected.detail.chars().take(1024).collect(),

@@ -176,6 +176,13 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
             let _ = writeln!(text, "  {missed} segments were overwritten before pins had been through them");
         }
     }
+    if let Some(policy) = &status.policy {
+        let _ = writeln!(text, "  policy: {}; {}", policy.policy, policy.policy.reason.name());
+        let _ = writeln!(text, "  left out: {}", policy.left_out);
+        if policy.policy.skip_rules > 0 {
+            let _ = writeln!(text, "  left out: what skip rules leave out in the kernel is not counted");
+        }
+    }
     let _ = writeln!(text, "  clock: {}", status.clock.state.name());
     let jobs = status.jobs;
     let _ = writeln!(

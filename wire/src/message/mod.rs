@@ -30,8 +30,8 @@ pub use request::{
     Cancel, Envelope, EstimateOf, Extract, Format, Limits, Operation, Request, Search, Signature,
 };
 pub use status::{
-    CaptureStatus, ClockStatus, EventsStatus, HeldStatus, JobStatus, MachineStatus, MqttSession, State,
-    Status, StoreStatus,
+    CaptureStatus, ClockStatus, EventsStatus, HeldStatus, JobStatus, MachineStatus, MqttSession,
+    PolicyStatus, State, Status, StoreStatus,
 };
 pub use topic::{Channel, SensorId};
 pub use ulid::Ulid;

@@ -10,6 +10,7 @@ use super::hold::HeldShare;
 use super::topic::SensorId;
 use super::ulid::Ulid;
 use crate::drops::DropCounts;
+use crate::policy::{LeftOut, Policy};
 use crate::time::{ClockState, Timestamp};
 
 /// One connection of one run of the sensor: the run's identifier and a count of its connections. A last will is about
@@ -73,6 +74,9 @@ pub struct Status {
     pub store: Option<StoreStatus>,
     /// What was pinned, where the store has an event ring.
     pub events: Option<EventsStatus>,
+    /// What is left out on purpose; absent when everything is recorded.
+    #[serde(default)]
+    pub policy: Option<PolicyStatus>,
     /// The clock.
     pub clock: ClockStatus,
     /// The machine.
@@ -163,6 +167,15 @@ pub struct EventsStatus {
     pub segments_missed: u64,
 }
 
+/// What is left out on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// The policy in force.
+    pub policy: Policy,
+    /// What it left out since the start. What skip rules leave out in the kernel is not counted.
+    pub left_out: LeftOut,
+}
+
 /// The clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockStatus {
@@ -217,6 +230,7 @@ impl Status {
             capture: None,
             store: None,
             events: None,
+            policy: None,
             clock: ClockStatus::default(),
             machine: MachineStatus::default(),
             jobs: JobStatus::default(),

@@ -8,10 +8,12 @@ use hindcap_wire::limits::{
     CAPLEN_MAX, CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SENSOR_ID_BYTES_MAX,
 };
 
+use hindcap_store::policy::SAMPLE_MAX;
 use hindcap_uplink::Broker;
 
 use hindcap_store::events::SHARE_MAX;
 
+use crate::policy::{Cutoff, SkipList};
 use crate::units::{Percent, Quota, Size, Span};
 
 /// One configuration key.
@@ -54,6 +56,12 @@ pub enum Kind {
     Size(u64, u64),
     /// The size of a segment, or `auto`.
     Segment,
+    /// `off`, or the bytes of a flow that are recorded whole.
+    Cutoff,
+    /// A whole number, from and to inclusive.
+    Number(u32, u32),
+    /// A list of pcap-filter expressions.
+    Expressions,
     /// Bytes with unit, at least this many, or a share of the file system.
     Quota(u64),
     /// A share in percent, such as "10%", from and to inclusive.
@@ -80,6 +88,9 @@ impl Kind {
                 Size(SEGMENT_BYTES_MAX.into()),
                 Size(CHUNK_BYTES.into())
             ),
+            Self::Cutoff => Cutoff::expected(),
+            Self::Number(from, to) => format!("a number from {from} to {to}"),
+            Self::Expressions => "a list of pcap-filter expressions".to_owned(),
             Self::Quota(from) => {
                 format!(
                     "a size of at least {}, or 1% to {}% of the file system",
@@ -106,6 +117,11 @@ impl Kind {
             Self::Choice(words) => quoted && words.contains(&text),
             Self::Size(from, to) => text.parse().is_ok_and(|size: Size| (*from..=*to).contains(&size.0)),
             Self::Segment => quoted && text.parse::<SegmentSize>().is_ok(),
+            Self::Cutoff => quoted && text.parse::<Cutoff>().is_ok(),
+            Self::Number(from, to) => {
+                !quoted && text.parse().is_ok_and(|number: u32| (*from..=*to).contains(&number))
+            }
+            Self::Expressions => return SkipList::check(text),
             Self::Quota(from) => match text.parse() {
                 Ok(Quota::Bytes(bytes)) => bytes >= *from,
                 Ok(Quota::Percent(_)) => true,
@@ -238,6 +254,30 @@ pub const KEYS: &[Key] = &[
         default: Some("10%"),
         kind: Kind::Percent(0, SHARE_MAX),
         meaning: "share of store.size for the event ring, where pinned sessions are kept whole; 0% takes it away with all that is in it. A card keeps what it was formatted with",
+    },
+    Key {
+        name: "policy.cutoff",
+        default: Some("off"),
+        kind: Kind::Cutoff,
+        meaning: "bytes of each flow, both directions together, that are recorded whole; DNS and the ends of TCP connections always are; off: everything",
+    },
+    Key {
+        name: "policy.sample",
+        default: Some("100"),
+        kind: Kind::Number(0, SAMPLE_MAX),
+        meaning: "of the packets behind the cutoff one in so many is recorded, without payload, so that a flow's length and rate stay visible; 0: none",
+    },
+    Key {
+        name: "policy.headers_only",
+        default: Some("false"),
+        kind: Kind::Bool,
+        meaning: "record TLS and QUIC without payload behind the handshake and the first 4 KiB of each direction",
+    },
+    Key {
+        name: "policy.skip",
+        default: Some(""),
+        kind: Kind::Expressions,
+        meaning: "packets that match one of these, tagged or not, are not recorded: the kernel leaves them out, uncounted",
     },
     Key {
         name: "wear.endurance",

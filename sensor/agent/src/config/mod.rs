@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::policy::{Cutoff, SkipList};
 use crate::units::{Percent, Quota, Size, Span};
-use keys::{KEYS, Key, SegmentSize};
+use keys::{KEYS, Key, Kind, SegmentSize};
 pub use reference::reference;
 
 /// Largest configuration file that is read: bounds the work on a wrong path.
@@ -88,6 +89,10 @@ pub struct Config {
     pub buffers: Size,
     pub hash_chain: bool,
     pub event_share: Percent,
+    pub cutoff: Cutoff,
+    pub sample: u32,
+    pub headers_only: bool,
+    pub skip: SkipList,
     pub endurance: Size,
     pub life: Span,
     pub broker: String,
@@ -135,6 +140,10 @@ impl Config {
             buffers: values.get("store.buffers")?,
             hash_chain: values.get("store.hash_chain")?,
             event_share: values.get("policy.event_share")?,
+            cutoff: values.get("policy.cutoff")?,
+            sample: values.get("policy.sample")?,
+            headers_only: values.get("policy.headers_only")?,
+            skip: values.get("policy.skip")?,
             endurance: values.get("wear.endurance")?,
             life: values.get("wear.life")?,
             broker: values.get("mqtt.broker")?,
@@ -203,10 +212,24 @@ fn checked(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
         DeValue::String(text) => text.to_string(),
         DeValue::Boolean(yes) => yes.to_string(),
         DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Array(items) if matches!(key.kind, Kind::Expressions) => lines(key, items)?,
         other => return Err(format!("expected {}, not {}", key.kind.expected(), other.type_str())),
     };
+    if matches!((&key.kind, value.get_ref()), (Kind::Expressions, other) if !matches!(other, DeValue::Array(_)))
+    {
+        return Err(format!("expected {}: write [\"...\"]", key.kind.expected()));
+    }
     let quoted = matches!(value.get_ref(), DeValue::String(_));
     key.kind.check(&text, quoted).map(|()| text)
+}
+
+/// A list of texts, one a line.
+fn lines(key: &Key, items: &[Spanned<DeValue<'_>>]) -> Result<String, String> {
+    let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(text) if !text.contains('\n') && !text.trim().is_empty() => Ok(text.to_string()),
+        _ => Err(format!("expected {}, each one line of text", key.kind.expected())),
+    };
+    Ok(items.iter().map(text).collect::<Result<Vec<_>, _>>()?.join("\n"))
 }
 
 fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>) -> String {

@@ -20,13 +20,15 @@ fn a_minimal_file_gets_every_default() {
     assert_eq!((config.store_size, config.segment.0), (Quota::Percent(25), None));
     assert_eq!((config.flush_interval.millis(), config.unsigned), (5_000, false));
     assert_eq!(config.log_level, log::LevelFilter::Info);
+    assert_eq!((config.cutoff.0, config.sample, config.headers_only), (None, 100, false));
+    assert_eq!(config.skip.0, Vec::<String>::new());
 }
 
 #[test]
 fn defaults_fit_their_own_keys() {
     for key in KEYS {
         let Some(default) = key.default else { continue };
-        let quoted = !matches!(key.kind, keys::Kind::Bool);
+        let quoted = !matches!(key.kind, Kind::Bool | Kind::Number(..));
         assert_eq!(key.kind.check(default, quoted), Ok(()), "{}", key.name);
     }
 }
@@ -49,6 +51,29 @@ fn errors_name_line_and_suggestion() {
     assert!(message("[sensor\n").starts_with("hindcap.toml:1: "));
     assert!(message("sensor = 3\n").contains("write [sensor]"));
     assert!(message("[sensor]\nid = \"a/b\"\n").contains("sensor.id"));
+}
+
+#[test]
+fn a_policy_is_checked_before_it_is_used() {
+    let with = |lines: &str| parse(&format!("{MINIMAL}[policy]\n{lines}\n"));
+    let config = with("cutoff = \"1MB\"\nsample = 0\nskip = [\"host 192.0.2.1\", \"udp\"]").unwrap();
+    assert_eq!((config.cutoff.0, config.sample), (Some(1_000_000), 0));
+    assert_eq!(config.skip.0, ["host 192.0.2.1", "udp"]);
+    assert_eq!(with("skip = []").unwrap().skip.0, Vec::<String>::new());
+    for (line, words) in [
+        ("cutoff = \"99kB\"", "policy.cutoff: expected off, or a size from 100kB"),
+        ("cutoff = \"5GiB\"", "policy.cutoff"),
+        ("sample = 10001", "policy.sample: expected a number from 0 to 10000"),
+        ("sample = \"100\"", "policy.sample"),
+        ("skip = \"udp\"", "write ["),
+        ("skip = [7]", "each one line of text"),
+        ("skip = [\"tcp prot 80\"]", "syntax error"),
+        ("skip = [\"\"]", "each one line of text"),
+        ("skip = [\"udp\", \"vlan 7\"]", "make it the only rule"),
+    ] {
+        let message = with(line).unwrap_err().to_string();
+        assert!(message.starts_with("hindcap.toml:6: policy.") && message.contains(words), "{message}");
+    }
 }
 
 #[test]

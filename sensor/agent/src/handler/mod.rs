@@ -10,12 +10,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list};
+use hindcap_store::policy::Control;
 use hindcap_store::{Health, Trouble};
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
-    CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Limits, MachineStatus, Request, Search,
-    Status, StoreStatus,
+    CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Limits, MachineStatus, PolicyStatus,
+    Request, Search, Status, StoreStatus,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
@@ -43,6 +44,8 @@ pub struct CaptureView {
     pub counters: Arc<Counters>,
     /// State of storage.
     pub health: Arc<Health>,
+    /// What is left out, if anything is.
+    pub control: Option<Arc<Control>>,
 }
 
 /// Implements the uplink's [`Handler`].
@@ -98,6 +101,11 @@ impl Sensor {
             packets_per_sec,
             bytes_per_sec,
         })
+    }
+
+    fn policy_status(&self) -> Option<PolicyStatus> {
+        let control = self.capture.as_ref()?.control.as_ref()?;
+        Some(PolicyStatus { policy: control.policy(), left_out: control.left_out() })
     }
 
     /// The store as it was seen at most a few seconds ago.
@@ -163,6 +171,7 @@ impl Handler for Sensor {
             capture: self.capture_status(),
             store: self.store_status(),
             events: self.events_status(),
+            policy: self.policy_status(),
             clock: ClockStatus { state: lock(&self.clock).state(), ..ClockStatus::default() },
             machine: MachineStatus {
                 load_percent: machine::load_percent(),

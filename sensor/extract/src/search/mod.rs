@@ -289,6 +289,7 @@ impl Search {
             segments_searched: u32::try_from(touched).unwrap_or(u32::MAX),
             segments_read: u32::try_from(self.read.len()).unwrap_or(u32::MAX),
             coverage: told.coverage,
+            thinned: told.thinned,
             why_empty: None,
             notes: Vec::new(),
         };

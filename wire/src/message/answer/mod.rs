@@ -10,6 +10,7 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::drops::DropCounts;
+use crate::policy::{LeftOut, Policy};
 use crate::time::{ClockState, TimeRange, Timestamp};
 
 mod text;
@@ -41,6 +42,9 @@ pub struct Answer {
     pub gaps: Vec<Gap>,
     /// Packets lost in the window, by cause; exact to a batch (one flush interval).
     pub drops: DropCounts,
+    /// What policy left out in the window.
+    #[serde(default)]
+    pub thinned: Thinned,
     /// Clock states in the window, ascending, at most [`LIST_MAX`].
     pub clock: Vec<ClockSpan>,
     /// Why packets that match are missing from this answer.
@@ -88,6 +92,26 @@ pub enum GapCause {
     Overwritten,
     /// Packets came, but could not all be recorded: storage failed or was too slow.
     NotStored,
+}
+
+/// What was left out on purpose, and by which policy; exact to a batch (one flush interval).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thinned {
+    /// Policies in force other than "record everything", ascending, at most [`LIST_MAX`].
+    pub policies: Vec<PolicySpan>,
+    /// What they left out.
+    pub left_out: LeftOut,
+}
+
+/// A policy over an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicySpan {
+    /// When, inside the window.
+    pub range: TimeRange,
+    /// When it came into force.
+    pub since: Timestamp,
+    /// What it was.
+    pub policy: Policy,
 }
 
 /// State of the wall clock over an interval.
@@ -144,6 +168,11 @@ pub enum WhyEmpty {
         /// How many.
         packets: u64,
     },
+    /// Packets were left out by policy in the window, and nothing among the others matches.
+    LeftOut {
+        /// How many.
+        packets: u64,
+    },
     /// Nothing in what was recorded matches, and nothing is known to be missing but what the gaps say.
     NoSuchTraffic,
 }
@@ -169,6 +198,9 @@ pub struct Estimate {
     pub sessions: u64,
     /// Intervals of the window in which the recorder was running.
     pub coverage: Vec<TimeRange>,
+    /// What policy left out in the window.
+    #[serde(default)]
+    pub thinned: Thinned,
     /// Why nothing would be found, where the indexes can tell.
     pub why_empty: Option<WhyEmpty>,
     /// What else a reader should know, one sentence each.
@@ -219,6 +251,9 @@ pub struct Sessions {
     pub segments_read: u32,
     /// Intervals of the window in which the recorder was running.
     pub coverage: Vec<TimeRange>,
+    /// What policy left out in the window.
+    #[serde(default)]
+    pub thinned: Thinned,
     /// Why there are none.
     pub why_empty: Option<WhyEmpty>,
     /// What else a reader should know, one sentence each.

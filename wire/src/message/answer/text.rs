@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Answer, Estimate, Gap, GapCause, Partial, SessionRow, Sessions, WhyEmpty};
+use super::{Answer, Estimate, Gap, GapCause, Partial, PolicySpan, SessionRow, Sessions, Thinned, WhyEmpty};
 use crate::drops::{DropCause, DropCounts};
 use crate::flow::proto;
+use crate::policy::{LeftOut, Policy, PolicyReason};
 use crate::time::{ClockState, TimeRange, Timestamp};
 
 /// Lines of gaps and clock states printed before the rest is counted only.
@@ -72,6 +73,10 @@ impl fmt::Display for WhyEmpty {
                 count(f, *packets, "packet")?;
                 f.write_str(" in this window could not be recorded")
             }
+            Self::LeftOut { packets } => {
+                f.write_str("nothing matches among the packets recorded; in this window policy left out ")?;
+                count(f, *packets, "packet")
+            }
             Self::NoSuchTraffic => f.write_str("no such traffic in what was recorded"),
         }
     }
@@ -110,6 +115,64 @@ impl fmt::Display for Gap {
         write!(f, "{}: {}", self.cause.name(), self.range)?;
         if self.bytes > 0 { write!(f, " ({})", Bytes(self.bytes)) } else { Ok(()) }
     }
+}
+
+impl PolicyReason {
+    /// Words for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Configuration => "as configured",
+            Self::WearBudget => "because of the wear budget",
+            Self::Person => "set by a person",
+        }
+    }
+}
+
+/// What is left out, without who set it.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if let Some(cutoff) = self.cutoff {
+            write!(f, "flows cut off at {}", Bytes(cutoff))?;
+            match self.sample {
+                0 => {}
+                1 => f.write_str(" (packets behind that without payload)")?,
+                sample => write!(f, " (of the packets behind that 1 in {sample}, without payload)")?,
+            }
+            separator = "; ";
+        }
+        if self.headers_only {
+            write!(f, "{separator}TLS and QUIC without payload behind the handshake")?;
+            separator = "; ";
+        }
+        if self.skip_rules > 0 {
+            f.write_str(separator)?;
+            count(f, self.skip_rules.into(), "skip rule")?;
+            separator = "; ";
+        }
+        if separator.is_empty() { f.write_str("everything is recorded") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for PolicySpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, since, range } = self;
+        write!(f, "{policy}; {} since {since}: {range}", policy.reason.name())
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        count(f, self.packets, "packet")?;
+        write!(f, " not recorded, {} truncated, {}", self.truncated, Bytes(self.bytes))
+    }
+}
+
+/// Nothing when no policy was in force.
+fn thinned_lines(f: &mut fmt::Formatter<'_>, thinned: &Thinned) -> fmt::Result {
+    lines(f, "policy", &thinned.policies)?;
+    if thinned.left_out.is_none() { Ok(()) } else { writeln!(f, "left out: {}", thinned.left_out) }
 }
 
 /// `dropped: 12 packets (ring full 10, link down 2)`, nothing when none were.
@@ -171,6 +234,7 @@ impl fmt::Display for Answer {
         coverage_lines(f, self.window, &self.coverage)?;
         lines(f, "gap", &self.gaps)?;
         drops_line(f, &self.drops)?;
+        thinned_lines(f, &self.thinned)?;
         for clock in
             self.clock.iter().filter(|span| span.state == ClockState::NotSynchronised).take(LINES_MAX)
         {
@@ -197,6 +261,7 @@ impl fmt::Display for Estimate {
         count(f, self.segments_searched.into(), "segment")?;
         writeln!(f)?;
         coverage_lines(f, self.window, &self.coverage)?;
+        thinned_lines(f, &self.thinned)?;
         lines(f, "note", &self.notes)
     }
 }
@@ -274,6 +339,7 @@ impl fmt::Display for Sessions {
         if self.more {
             writeln!(f, "more: the list was cut at {} sessions, older ones follow", self.rows.len())?;
         }
+        thinned_lines(f, &self.thinned)?;
         lines(f, "note", &self.notes)
     }
 }
@@ -348,6 +414,35 @@ mod tests {
              clock: not synchronised {minute}\n"
         );
         assert_eq!(answer.to_string(), expected);
+    }
+
+    #[test]
+    fn an_answer_says_what_policy_left_out() {
+        let window = TimeRange::new(Timestamp::from_parts(60, 0), Timestamp::from_parts(120, 0));
+        let policy = Policy {
+            cutoff: Some(1 << 20),
+            sample: 100,
+            headers_only: true,
+            skip_rules: 2,
+            reason: PolicyReason::WearBudget,
+        };
+        let span = PolicySpan { range: window, since: Timestamp::from_parts(30, 0), policy };
+        let left_out = LeftOut { packets: 7, truncated: 3, bytes: 3_481 };
+        let thinned = Thinned { policies: vec![span], left_out };
+        let expected = "policy: flows cut off at 1.0 MiB (of the packets behind that 1 in 100, without payload); TLS \
+                        and QUIC without payload behind the handshake; 2 skip rules; because of the wear budget since \
+                        1970-01-01T00:00:30.000000000Z: 1970-01-01T00:01:00.000000000Z to \
+                        1970-01-01T00:02:00.000000000Z\nleft out: 7 packets not recorded, 3 truncated, 3.4 KiB\n";
+        for text in [
+            Answer { thinned: thinned.clone(), ..Answer::default() }.to_string(),
+            Estimate { thinned: thinned.clone(), ..Estimate::default() }.to_string(),
+            Sessions { thinned: thinned.clone(), ..Sessions::default() }.to_string(),
+        ] {
+            assert!(text.ends_with(expected), "{text}");
+        }
+        let why = WhyEmpty::LeftOut { packets: 1 }.to_string();
+        assert!(why.ends_with("in this window policy left out 1 packet"), "{why}");
+        assert_eq!(Policy::default().to_string(), "everything is recorded");
     }
 
     #[test]

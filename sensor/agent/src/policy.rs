@@ -1,0 +1,152 @@
+//! What the sensor is told to leave out, from the configuration or the command line.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+use hindcap_capture::{CaptureError, SkipRules};
+use hindcap_store::policy::{CUTOFF_BYTES_MAX, CUTOFF_BYTES_MIN, Control, SAMPLE_DEFAULT, SAMPLE_MAX};
+use hindcap_wire::policy::{Policy, PolicyReason};
+
+use crate::config::Config;
+use crate::units::Size;
+
+/// `libpcap` sees a cooked header instead of frames there.
+const ANY: &str = "any";
+
+/// A cutoff as people write it: `off`, or a size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cutoff(pub Option<u64>);
+
+impl Cutoff {
+    /// What it takes, for messages.
+    #[must_use]
+    pub fn expected() -> String {
+        format!(
+            "off, or a size from {} to {}",
+            Size(CUTOFF_BYTES_MIN),
+            Size(CUTOFF_BYTES_MAX + 1 - (1 << 20))
+        )
+    }
+}
+
+impl FromStr for Cutoff {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        match text.parse() {
+            Ok(Size(bytes)) if (CUTOFF_BYTES_MIN..=CUTOFF_BYTES_MAX).contains(&bytes) => {
+                Ok(Self(Some(bytes)))
+            }
+            _ => Err(format!("expected {}", Self::expected())),
+        }
+    }
+}
+
+impl fmt::Display for Cutoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => Size(bytes).fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
+
+/// The flags of `record` and `import`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PolicyArgs {
+    /// Record so much of each flow whole, both directions together; off records everything
+    #[arg(long, value_name = "SIZE", default_value = "off")]
+    pub cutoff: Cutoff,
+
+    /// Behind the cutoff record one packet in so many, without its payload; 0 none
+    #[arg(long, value_name = "NUMBER", default_value_t = SAMPLE_DEFAULT, value_parser = clap::value_parser!(u32).range(..=SAMPLE_MAX as i64))]
+    pub sample: u32,
+
+    /// Record TLS and QUIC without payload behind the handshake
+    #[arg(long)]
+    pub headers_only: bool,
+
+    /// Do not record packets that match this pcap-filter expression, tagged or not; may be repeated
+    #[arg(long, value_name = "EXPRESSION")]
+    pub skip: Vec<String>,
+}
+
+/// What is left out.
+#[derive(Debug)]
+pub struct Rules {
+    policy: Policy,
+    /// The rules for packets that are not recorded at all.
+    pub skip: SkipRules,
+}
+
+impl Rules {
+    /// As the command line says.
+    ///
+    /// # Errors
+    /// A skip rule is no expression.
+    pub fn of_args(args: &PolicyArgs) -> Result<Self, CaptureError> {
+        Self::new(args.cutoff, args.sample, args.headers_only, &args.skip)
+    }
+
+    /// As the configuration says.
+    ///
+    /// # Errors
+    /// As [`Rules::of_args`].
+    pub fn of_config(config: &Config) -> Result<Self, CaptureError> {
+        Self::new(config.cutoff, config.sample, config.headers_only, &config.skip.0)
+    }
+
+    fn new(cutoff: Cutoff, sample: u32, headers_only: bool, skip: &[String]) -> Result<Self, CaptureError> {
+        let policy = Policy {
+            cutoff: cutoff.0,
+            sample,
+            headers_only,
+            skip_rules: u16::try_from(skip.len()).unwrap_or(u16::MAX),
+            reason: PolicyReason::Configuration,
+        };
+        Ok(Self { policy, skip: SkipRules::new(skip.to_vec())? })
+    }
+
+    /// For the recorder; `None` when everything is recorded, so that judging costs nothing.
+    #[must_use]
+    pub fn control(&self) -> Option<Arc<Control>> {
+        (!self.policy.is_everything()).then(|| Arc::new(Control::new(self.policy)))
+    }
+
+    /// The expression that the kernel is given: what `filter` lets pass and no rule skips.
+    ///
+    /// # Errors
+    /// The rules cannot be taken together.
+    pub fn kernel_filter(&self, filter: &str, interface: &str) -> Result<Option<String>, CaptureError> {
+        self.skip.kernel_filter(Some(filter), interface != ANY)
+    }
+}
+
+/// Skip rules as a configuration lists them, one a line when they are text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SkipList(pub Vec<String>);
+
+impl FromStr for SkipList {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.lines().map(str::to_owned).collect()))
+    }
+}
+
+impl SkipList {
+    /// Why the rules cannot be used.
+    ///
+    /// # Errors
+    /// libpcap's words, or that rules cannot be taken together.
+    pub fn check(text: &str) -> Result<(), String> {
+        let Ok(Self(rules)) = text.parse();
+        let rules = SkipRules::new(rules).map_err(|error| error.to_string())?;
+        rules.kernel_filter(None, true).map(drop).map_err(|error| error.to_string())
+    }
+}
