@@ -2,7 +2,7 @@
 # On a fresh Debian or Ubuntu machine `make demo` and `make test` install what they need through `make setup`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross test-image qemu image-test dist check-buildroot test demo bench fuzz-smoke check-no-std clean
+.PHONY: help setup build cross test-image qemu image-test dist check-buildroot test demo bench fuzz-smoke reliability check-no-std clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: setup ## measure Hindcap beside the recorders that are installed, in the 
 
 fuzz-smoke: setup ## fuzz every parser for half a minute
 	@scripts/fuzz-smoke
+
+reliability: setup ## prove docs/RELIABILITY.md at length: power cuts, failing media, bit flips
+	@scripts/reliability
 
 clean: ## remove what the build made
 	@scripts/clean

@@ -117,6 +117,12 @@ impl Clock {
         self.since = self.now.monotonic_nanos;
     }
 
+    /// Whether what is in the open batch has waited for nine tenths of the flush interval.
+    pub(super) const fn is_nearly_due(&self) -> bool {
+        let waited = self.now.monotonic_nanos.saturating_sub(self.since);
+        waited >= self.flush_interval_nanos - self.flush_interval_nanos / 10
+    }
+
     /// Whether the open batch, with something in it or not, should be closed now.
     pub(super) fn is_due(&self, filled: bool, lost: &DropCounts, lost_left_out: &LeftOut) -> bool {
         let waited = self.now.monotonic_nanos.saturating_sub(self.since) >= self.flush_interval_nanos;

@@ -248,8 +248,9 @@ impl Recorder {
         if packet.bytes.len() > CAPLEN_MAX as usize || !self.interfaces.is_known(packet.interface) {
             return Err(DropCause::Malformed);
         }
-        // At most: a full batch is closed, a chunk's rest is skipped, a segment is sealed, an interface table is full.
-        for _ in 0..6 {
+        // At most: a batch that is due is closed, then a full one, a chunk's rest is skipped, a segment is sealed, an
+        // interface table is full.
+        for _ in 0..7 {
             self.ensure_batch()?;
             match self.interfaces.enter(packet.interface) {
                 interfaces::Entered::Already => {}
@@ -317,6 +318,9 @@ impl Recorder {
             Storage::Away | Storage::Mounting => self.refuse_holds(),
         }
         self.look_after_policy();
+        if self.is_recording() && self.clock.is_nearly_due() && self.used > self.open_head() {
+            self.end_with_page();
+        }
         let (lost, lost_left_out) = (self.health.lost_drops(), self.health.lost_left_out());
         if self.is_recording()
             && self.clock.is_due(self.used > self.open_head(), &lost, &lost_left_out)

@@ -148,6 +148,14 @@ impl Recorder {
         true
     }
 
+    /// The open batch is nearly due: it takes what still fits into its page and ends there, so that little of the page is
+    /// padding. Where packets come too slowly to fill it, the batch ends when it is due.
+    pub(super) fn end_with_page(&mut self) {
+        let end = Batch::end_after(self.used) - COMMIT_BYTES - SKIP_BYTES_MIN;
+        let limit = if end < self.used { end + PAGE_BYTES as usize } else { end };
+        self.limit = self.limit.min(limit);
+    }
+
     /// Ends the open batch at the next page.
     pub(super) fn close_early(&mut self) {
         self.close_batch(Batch::end_after(self.used));

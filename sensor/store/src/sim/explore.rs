@@ -121,7 +121,17 @@ pub(crate) struct Driver<M> {
     held: Vec<(usize, BTreeSet<u64>)>,
     /// Every recorder started from now on ignores holds: the canary.
     pub ignore_holds: bool,
+    /// Every fourth reading the wall clock is set to another of [`WALLS`], and each start is a boot.
+    pub clock_steps: bool,
+    readings: usize,
+    booted: u64,
+    wall: Timestamp,
 }
+
+/// Seconds that the wall clock is set to: as a box without a clock begins, before and behind the end of 32 bits with and
+/// without sign, today, an hour back, a day on.
+const WALLS: [u64; 7] =
+    [5, 2_147_483_640, 1_700_000_000, 1_699_996_400, 4_294_967_290, 2_147_483_655, 1_700_086_400];
 
 impl<M: Medium> Driver<M> {
     pub(crate) fn new(volume: M) -> Self {
@@ -137,14 +147,30 @@ impl<M: Medium> Driver<M> {
             beliefs,
             held: Vec::new(),
             ignore_holds: false,
+            clock_steps: false,
+            readings: 0,
+            booted: 0,
+            wall: Timestamp(1_000),
         }
+    }
+
+    fn clock(&mut self) -> Reading {
+        if !self.clock_steps {
+            return reading(self.now);
+        }
+        let second = WALLS[self.readings / 4 % WALLS.len()];
+        self.readings += 1;
+        self.wall = Timestamp(second * 1_000_000_000 + self.now % 20_000 * 1_000_000);
+        let monotonic_nanos = (self.now - self.booted) * 1_000_000;
+        Reading { wall: self.wall, monotonic_nanos, ..Reading::default() }
     }
 
     pub(crate) fn start(&mut self) {
         let store = Store::mount(self.volume.clone()).unwrap();
         let keep = Some(KeepPolicy { held_share: 50, ..KeepPolicy::default() });
         let options = RecorderOptions { hash_chain: false, keep, ..RecorderOptions::inline() };
-        let mut recorder = store.recorder(options, reading(self.now)).unwrap();
+        self.booted = self.now - 100;
+        let mut recorder = store.recorder(options, self.clock()).unwrap();
         if self.ignore_holds {
             recorder.ignore_holds();
         }
@@ -157,7 +183,7 @@ impl<M: Medium> Driver<M> {
     pub(crate) fn push(&mut self, packets: u32) {
         for _ in 0..packets {
             let bytes = content(self.next);
-            let timestamp = Timestamp(1_000 + u64::from(self.next));
+            let timestamp = self.wall.plus_nanos(u64::from(self.next));
             let (interface, orig_len) = (self.interface, bytes.len() as u32);
             self.recorder.as_mut().unwrap().push(&Packet { timestamp, interface, orig_len, bytes: &bytes });
             self.next += 1;
@@ -177,7 +203,8 @@ impl<M: Medium> Driver<M> {
 
     pub(crate) fn wait(&mut self, millis: u64) {
         self.now += millis;
-        self.recorder.as_mut().unwrap().tick(reading(self.now), DropCounts::default());
+        let now = self.clock();
+        self.recorder.as_mut().unwrap().tick(now, DropCounts::default());
         self.note();
     }
 
@@ -189,7 +216,7 @@ impl<M: Medium> Driver<M> {
     fn close(&mut self) {
         let recorder = self.recorder.take().unwrap();
         let health = recorder.health();
-        recorder.close(reading(self.now)).unwrap();
+        recorder.close(self.clock()).unwrap();
         let acked = health.snapshot().packets_acked as u32;
         self.believed.extend(self.first..self.first + acked);
         self.beliefs.push((self.volume.log_len(), self.believed.clone()));
@@ -240,7 +267,17 @@ impl<M: Medium> Driver<M> {
 
 /// At least 200 operations with everything in them.
 pub(crate) fn run<M: Medium>(volume: M) -> Run<M> {
+    everything(Driver::new(volume))
+}
+
+/// The same while the wall clock is set back and forth, across batches, rotations, turns of the ring and restarts.
+pub(crate) fn run_with_clock_steps<M: Medium>(volume: M) -> Run<M> {
     let mut driver = Driver::new(volume);
+    driver.clock_steps = true;
+    everything(driver)
+}
+
+fn everything<M: Medium>(mut driver: Driver<M>) -> Run<M> {
     for lap in 0..6 {
         driver.start();
         for step in 0..9 {

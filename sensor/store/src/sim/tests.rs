@@ -2,7 +2,7 @@
 
 use hindcap_wire::ledger::HEADER_END;
 
-use super::explore::{Medium, SEGMENT, UUID, explore, run, run_with_holds};
+use super::explore::{Medium, SEGMENT, UUID, explore, run, run_with_clock_steps, run_with_holds};
 use super::faults::{Faulty, Trouble, fail_everywhere, fail_silently, lie_everywhere};
 use super::*;
 use crate::Store;
@@ -123,6 +123,22 @@ fn what_is_held_survives_every_cut_and_every_turn_of_the_ring() {
     let states = explore(&run, &start, 1).unwrap();
     println!("{states} states of {} operations", run.log.len());
     assert!(states > 600);
+}
+
+/// The ring is ordered by generations and commits by sequence; no clock decides anything.
+#[test]
+fn clock_steps_change_nothing_about_cuts() {
+    let volume = formatted(SEGMENTS);
+    let (start, _) = (Medium::image(&volume), volume.take_log());
+    let run = run_with_clock_steps(volume);
+    let mut headers: Vec<_> =
+        (0..SEGMENTS).filter_map(|number| read_header(&run.volume, &UUID, number)).collect();
+    headers.sort_by_key(|header| header.generation);
+    assert!(headers[0].generation > 1, "the ring has turned");
+    assert!(headers.windows(2).any(|pair| pair[1].created < pair[0].created), "{headers:?}");
+    let states = explore(&run, &start, 1).unwrap();
+    println!("{states} states of {} operations with clock steps", run.log.len());
+    assert!(states > 600, "{states}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The card in the hands of other people's programs: `fsck.fat`, mtools, `fatfs`, tshark, tcpdump.
 
+mod accounting;
 mod crash;
 mod laptop;
 mod recording;

@@ -103,8 +103,8 @@ fn fsck_and_mtools_agree_at_every_moment_of_a_recording() {
     fsck(&card.path).unwrap();
 }
 
-/// What a batch is padded with, half a flash page on average, costs the more the smaller batches are: at 100 kB/s a flush
-/// every 5 s is more than 1 %, one every 20 s (a full MiB first) is not.
+/// Padding costs the more the smaller batches are. Time passes in whole seconds here, so that no batch that is due waits for
+/// its page as in a live recording; `accounting` has the whole table with time as it passes there.
 #[test]
 fn the_card_is_written_once_per_captured_byte_and_never_in_small_pieces() {
     let (card, _) = Card::formatted(400 * MIB, &options(4 << 20, 64 << 20));
