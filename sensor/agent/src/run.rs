@@ -57,6 +57,9 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     let watch = Watch::new(Arc::clone(&alarms), config.interface.clone());
     let plan = wear::options(config.endurance.0, config.life.millis() / 1000).plan;
     let mut step = Step::default();
+    // The budget never records more than the configuration asks for.
+    let control = capture.as_ref().and_then(|capture| capture.control.as_ref());
+    let configured = control.map_or(wear::POLICY, |control| control.policy());
     while !stop.asked() && !capture.as_ref().is_some_and(Capture::is_finished) {
         std::thread::sleep(LOOK_EVERY);
         if let Some(capture) = &capture {
@@ -66,7 +69,7 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
             let asked = health.wear.budget.step;
             if let (Some(control), true) = (&capture.control, asked != step) {
                 step = asked;
-                step.steer(control, &wear::POLICY);
+                step.steer(control, &configured);
             }
         }
     }
