@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use hindcap_store::reader::{Class, Reader};
 use hindcap_store::volume::VolumeRead;
+use hindcap_wire::flow::FlowKey;
 use hindcap_wire::message::Limits;
 use hindcap_wire::message::answer::{Answer, Gap, Partial, Span};
 use hindcap_wire::packet::{Dissection, Interface, Packet};
@@ -189,6 +190,14 @@ impl Match {
 
 impl Judge for Match {
     type Item = Kept;
+
+    fn is_choosy(&self) -> bool {
+        self.chosen.is_none() && self.base.matcher().names_layer()
+    }
+
+    fn may_want(&self, key: &FlowKey) -> bool {
+        self.chosen.is_some() || self.base.matcher().may_match_flow(key)
+    }
 
     fn judge(&mut self, found: &Found<'_>) -> Verdict {
         let Some(chosen) = &self.chosen else { return self.base.judge(found) };

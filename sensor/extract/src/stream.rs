@@ -8,13 +8,15 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hindcap_store::reader::{Class, PacketAt, ReadError, Reader, SegmentInfo, Served};
+use hindcap_store::reader::{Class, PacketAt, ReadError, Reader, SegmentInfo, Served, Visitor};
 use hindcap_store::volume::VolumeRead;
+use hindcap_wire::flow::FlowKey;
 use hindcap_wire::index::{IndexDoc, PageSet};
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::message::answer::{Gap, GapCause};
 use hindcap_wire::packet::fragments::FragmentCache;
-use hindcap_wire::packet::{Dissection, Interface, dissect};
+use hindcap_wire::packet::plain::Plain;
+use hindcap_wire::packet::{Dissection, Interface, LinkType, dissect};
 use hindcap_wire::time::{TimeRange, Timestamp};
 
 use crate::error::ExtractError;
@@ -125,6 +127,16 @@ pub(crate) enum Verdict {
 /// Decides which packets are wanted, and what is kept of them.
 pub(crate) trait Judge {
     type Item: Waiting;
+
+    /// Whether [`Judge::may_want`] ever says no.
+    fn is_choosy(&self) -> bool {
+        false
+    }
+
+    /// Whether a packet of which nothing is known but its only flow may be wanted: `false` is certain.
+    fn may_want(&self, _key: &FlowKey) -> bool {
+        true
+    }
 
     fn judge(&mut self, found: &Found<'_>) -> Verdict;
 
@@ -275,22 +287,8 @@ impl<T: Waiting> Run<'_, T> {
         let mut pages = PageSet::range(unit.pages.0, unit.pages.1);
         pages.intersect(&part.pages);
         let Self { script, sorter, fragments, dissection, report, .. } = self;
-        let mut visit = |at: PacketAt<'_>| {
-            let timestamp = at.packet.timestamp;
-            let place = Place {
-                at: timestamp,
-                class: part.segment.class,
-                generation: part.segment.generation,
-                offset: u64::from(at.offset),
-            };
-            if script.reads.contains(timestamp) && !sorter.is_done(place) {
-                dissect(at.link_type, at.packet.bytes, at.packet.orig_len, dissection);
-                fragments.resolve(dissection, timestamp);
-                consider(judge, sorter, part, place, at, dissection);
-            }
-            ControlFlow::Continue(())
-        };
-        let served = reader.packets(&part.segment, &pages, &mut visit);
+        let mut visit = Visit { script, part, judge, sorter, fragments, dissection };
+        let served = reader.packets_for(&part.segment, &pages, &mut visit);
         report.served((part.segment.class, part.segment.number), unit, served);
     }
 
@@ -317,6 +315,47 @@ impl<T: Waiting> Run<'_, T> {
             *ended = emit(held.place, &mut held.item)?.is_break();
             Ok(Release::Next)
         })
+    }
+}
+
+/// One reading of some pages.
+struct Visit<'a, J: Judge> {
+    script: &'a Script,
+    part: &'a Part,
+    judge: &'a mut J,
+    sorter: &'a mut Sorter<Held<J::Item>>,
+    fragments: &'a mut FragmentCache,
+    dissection: &'a mut Dissection,
+}
+
+impl<J: Judge> Visitor for Visit<'_, J> {
+    fn is_choosy(&self) -> bool {
+        self.judge.is_choosy()
+    }
+
+    /// Only a plain packet is passed over: its front tells its only flow, and it teaches no fragment anything.
+    fn may_want(&mut self, link_type: LinkType, head: &[u8], orig_len: u32) -> bool {
+        Plain::read(link_type, head, orig_len).is_none_or(|plain| {
+            let layer = plain.layer();
+            self.judge.may_want(&FlowKey::of(&layer.tuple, layer.vlan).0)
+        })
+    }
+
+    fn packet(&mut self, at: PacketAt<'_>) -> ControlFlow<()> {
+        let Self { script, part, judge, sorter, fragments, dissection } = self;
+        let timestamp = at.packet.timestamp;
+        let place = Place {
+            at: timestamp,
+            class: part.segment.class,
+            generation: part.segment.generation,
+            offset: u64::from(at.offset),
+        };
+        if script.reads.contains(timestamp) && !sorter.is_done(place) {
+            dissect(at.link_type, at.packet.bytes, at.packet.orig_len, dissection);
+            fragments.resolve(dissection, timestamp);
+            consider(*judge, sorter, part, place, at, dissection);
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -66,6 +66,32 @@ pub struct PacketAt<'a> {
     pub offset: u32,
 }
 
+/// What becomes of packets that are read.
+pub trait Visitor {
+    /// Whether [`Visitor::may_want`] ever says no: then the page behind is read only when a packet wants it.
+    fn is_choosy(&self) -> bool {
+        false
+    }
+
+    /// Whether a packet may be wanted of which only `head` is read yet, the bytes that lie in the page where its block
+    /// starts. One that is not is passed over.
+    fn may_want(&mut self, _link_type: LinkType, _head: &[u8], _orig_len: u32) -> bool {
+        true
+    }
+
+    /// Takes a packet.
+    fn packet(&mut self, at: PacketAt<'_>) -> ControlFlow<()>;
+}
+
+/// Wants every packet.
+struct Each<'a>(&'a mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>);
+
+impl Visitor for Each<'_> {
+    fn packet(&mut self, at: PacketAt<'_>) -> ControlFlow<()> {
+        (self.0)(at)
+    }
+}
+
 /// An index and the stretches of its segment, in bytes, that hold no whole batch.
 #[derive(Clone, Debug)]
 struct Indexed {
@@ -324,8 +350,21 @@ impl<V: VolumeRead> Reader<V> {
         pages: &PageSet,
         visit: &mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>,
     ) -> Result<Served, ReadError> {
+        self.packets_for(segment, pages, &mut Each(visit))
+    }
+
+    /// The same for a visitor that may pass packets over.
+    ///
+    /// # Errors
+    /// As [`Reader::packets`].
+    pub fn packets_for(
+        &mut self,
+        segment: &SegmentInfo,
+        pages: &PageSet,
+        visitor: &mut dyn Visitor,
+    ) -> Result<Served, ReadError> {
         if let Some(served) =
-            self.event_ring(segment, |events, segment| events.packets(segment, pages, visit))
+            self.event_ring(segment, |events, segment| events.packets_for(segment, pages, &mut *visitor))
         {
             return served;
         }
@@ -334,7 +373,7 @@ impl<V: VolumeRead> Reader<V> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reading =
             Pages { volume: &self.volume, segment: segment.number, doc: &doc, buffer: &mut buffer };
-        let done = reading.serve(pages, &mut served, visit);
+        let done = reading.serve(pages, &mut served, visitor);
         self.buffer = buffer;
         done?;
         if !served.damage.is_empty() {

@@ -5,10 +5,11 @@ use std::ops::{ControlFlow, Range};
 use hindcap_wire::index::{IndexDoc, PageEntry, PageSet};
 use hindcap_wire::ledger::{BLOCK_OVERHEAD_BYTES, Blocks, block_type};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
+use hindcap_wire::packet::Packet;
 use hindcap_wire::time::Timestamp;
 
 use super::error::{Damage, Served};
-use super::{PacketAt, ReadError};
+use super::{PacketAt, ReadError, Visitor};
 use crate::volume::{Area, VolumeRead};
 
 const PAGE: usize = PAGE_BYTES as usize;
@@ -51,7 +52,7 @@ impl<V: VolumeRead> Pages<'_, V> {
         &mut self,
         pages: &PageSet,
         served: &mut Served,
-        visit: &mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>,
+        visitor: &mut dyn Visitor,
     ) -> Result<(), ReadError> {
         let mut wanted = pages.clone();
         wanted.truncate(self.doc.pages());
@@ -60,17 +61,17 @@ impl<V: VolumeRead> Pages<'_, V> {
             // The first announces a whole group, each of the others one more.
             let group = if at == 0 { 1..WINDOWS_AHEAD } else { at + WINDOWS_AHEAD - 1..at + WINDOWS_AHEAD };
             for ahead in windows.iter().skip(group.start).take(group.len()) {
-                self.announce(ahead);
+                self.announce(ahead, visitor.is_choosy());
             }
-            if self.window(window.clone(), &wanted, served, visit)?.is_break() {
+            if self.window(window.clone(), &wanted, served, visitor)?.is_break() {
                 break;
             }
         }
         Ok(())
     }
 
-    fn announce(&self, window: &Range<u32>) {
-        let bytes = window.len() * PAGE + PAGE;
+    fn announce(&self, window: &Range<u32>, choosy: bool) {
+        let bytes = window.len() * PAGE + if choosy { 0 } else { PAGE };
         let offset = u64::from(window.start) * u64::from(PAGE_BYTES);
         self.volume.will_read(Area::Segment(self.segment), offset, bytes);
     }
@@ -80,7 +81,7 @@ impl<V: VolumeRead> Pages<'_, V> {
         window: Range<u32>,
         wanted: &PageSet,
         served: &mut Served,
-        visit: &mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>,
+        visitor: &mut dyn Visitor,
     ) -> Result<ControlFlow<()>, ReadError> {
         let mut read = Window {
             segment: self.segment,
@@ -90,10 +91,11 @@ impl<V: VolumeRead> Pages<'_, V> {
             checks: [Check::Unknown; CHUNK_PAGES as usize],
         };
         read.bytes.clear();
-        // The last block of a page mostly goes on in the next one.
-        read.extend(self.volume, (window.end + 1).min(read.limit()), served)?;
+        // The last block of a page mostly goes on in the next one, which is not worth its reading for one in many.
+        let behind = u32::from(!visitor.is_choosy());
+        read.extend(self.volume, (window.end + behind).min(read.limit()), served)?;
         for page in window.filter(|page| wanted.contains(*page as u16)) {
-            if read.page(self.volume, page, served, visit)?.is_break() {
+            if read.page(self.volume, page, served, visitor)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -160,7 +162,7 @@ impl Window<'_> {
         volume: &impl VolumeRead,
         page: u32,
         served: &mut Served,
-        visit: &mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>,
+        visitor: &mut dyn Visitor,
     ) -> Result<ControlFlow<()>, ReadError> {
         if !self.is_right(page) {
             damaged(self.doc, page..page + 1, served);
@@ -173,6 +175,9 @@ impl Window<'_> {
         }
         let mut at = start + usize::from(first_block) * 4;
         while at < start + PAGE {
+            if at + 8 > self.bytes.len() {
+                self.extend(volume, (page + 2).min(self.limit()), served)?;
+            }
             let Some((kind, length)) = self.head(at) else {
                 damaged(self.doc, page..page + 1, served);
                 break;
@@ -183,11 +188,14 @@ impl Window<'_> {
                     damaged(self.doc, page..page + 1, served);
                     break;
                 }
+                if last > page && visitor.is_choosy() && !self.may_be_wanted(at, start + PAGE, visitor) {
+                    break; // It is the last of its page.
+                }
                 self.extend(volume, last + 1, served)?;
                 match (page + 1..=last).find(|page| !self.is_right(*page)) {
                     Some(wrong) => damaged(self.doc, wrong..wrong + 1, served),
                     None => {
-                        if self.packet(at, length, page, served, visit).is_break() {
+                        if self.packet(at, length, page, served, visitor).is_break() {
                             return Ok(ControlFlow::Break(()));
                         }
                     }
@@ -209,13 +217,24 @@ impl Window<'_> {
         possible.then_some((kind, length))
     }
 
+    /// Whether the packet block at `at`, which goes on behind `end`, may be wanted as far as it lies before.
+    fn may_be_wanted(&self, at: usize, end: usize, visitor: &mut dyn Visitor) -> bool {
+        let Some(head) = self.bytes.get(at..end).and_then(packet_head) else { return true };
+        match self.doc.interfaces().get(head.interface as usize) {
+            Some(interface) if !interface.is_lost() => {
+                visitor.may_want(interface.link_type, head.bytes, head.orig_len)
+            }
+            _ => true,
+        }
+    }
+
     fn packet(
         &self,
         at: usize,
         length: usize,
         page: u32,
         served: &mut Served,
-        visit: &mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>,
+        visitor: &mut dyn Visitor,
     ) -> ControlFlow<()> {
         let block = self.bytes.get(at..at + length).and_then(|bytes| Blocks::new(bytes).next());
         let packet = block.and_then(|block| block.packet());
@@ -228,8 +247,18 @@ impl Window<'_> {
         };
         served.packets += 1;
         let offset = self.first * PAGE_BYTES + at as u32;
-        visit(PacketAt { packet, link_type: interface.link_type, page: page as u16, offset })
+        visitor.packet(PacketAt { packet, link_type: interface.link_type, page: page as u16, offset })
     }
+}
+
+/// The front of a packet block: what of the packet lies in it. `None` when not even its lengths do.
+fn packet_head(block: &[u8]) -> Option<Packet<'_>> {
+    let (head, data) = block.split_first_chunk::<28>()?;
+    let word = |at: usize| head[at..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let (interface, high, low) = (word(8)?, word(12)?, word(16)?);
+    let (caplen, orig_len) = (word(20)? as usize, word(24)?);
+    let timestamp = Timestamp(u64::from(high) << 32 | u64::from(low));
+    Some(Packet { timestamp, interface, orig_len, bytes: data.get(..caplen).unwrap_or(data) })
 }
 
 /// Notes that `pages` cannot be served, with the times that the batch table has for them.

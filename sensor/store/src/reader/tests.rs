@@ -17,7 +17,7 @@ use hindcap_wire::packet::{Interface, LinkType, Packet};
 use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::{ClockState, Timestamp};
 
-use super::{ReadError, Reader, ReaderOptions, SegmentState};
+use super::{PacketAt, ReadError, Reader, ReaderOptions, SegmentState, Visitor};
 use crate::catalog::{Layout, Pending, Sealed};
 use crate::index::Indexer;
 use crate::state::State;
@@ -385,6 +385,57 @@ fn postings_lead_to_every_packet_of_a_flow_and_few_bytes_are_read() {
         assert!(found == truth && truth.len() == flow.packets as usize);
         assert!(served.bytes_read <= pages.len() as u64 * 10 * u64::from(PAGE_BYTES));
     }
+}
+
+/// Wants the packets between these two ends of raw IPv4, and knows them by their front.
+struct Between<'a> {
+    ends: &'a BTreeSet<(Vec<u8>, Vec<u8>)>,
+    got: Vec<Kept>,
+}
+
+fn ends(bytes: &[u8]) -> BTreeSet<(Vec<u8>, Vec<u8>)> {
+    let end = |at: usize, port: usize| (bytes[at..at + 4].to_vec(), bytes[port..port + 2].to_vec());
+    BTreeSet::from([end(12, 20), end(16, 22)])
+}
+
+impl Visitor for Between<'_> {
+    fn is_choosy(&self) -> bool {
+        true
+    }
+
+    fn may_want(&mut self, link_type: LinkType, head: &[u8], orig_len: u32) -> bool {
+        assert!(link_type == LinkType::RAW && head.len() <= orig_len as usize);
+        head.len() < 24 || ends(head) == *self.ends
+    }
+
+    fn packet(&mut self, at: PacketAt<'_>) -> ControlFlow<()> {
+        if ends(at.packet.bytes) == *self.ends {
+            self.got.push((at.packet.timestamp.0, at.packet.bytes.to_vec()));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn a_choosy_visitor_gets_all_it_wants_and_reads_less() {
+    let (memory, writers) = store();
+    let mut reader = reader(&memory);
+    let info = reader.segments()[1].clone();
+    let doc = reader.index(&info).unwrap();
+    let (mut choosy, mut plain, mut least) = (0, 0, 0);
+    for flow in doc.flows().step_by(41) {
+        let pages: PageSet = flow.postings.clone().collect();
+        let key = |addr: &[u8; 16], port: u16| (addr[12..].to_vec(), port.to_be_bytes().to_vec());
+        let wanted = BTreeSet::from([key(&flow.key.a, flow.key.a_port), key(&flow.key.b, flow.key.b_port)]);
+        let mut between = Between { ends: &wanted, got: Vec::new() };
+        choosy += reader.packets_for(&info, &pages, &mut between).unwrap().bytes_read;
+        plain += pages_of(&mut reader, 2, &pages).unwrap().1.bytes_read;
+        least += pages.len() as u64 * u64::from(PAGE_BYTES);
+        let truth: Vec<Kept> =
+            writers[1].kept.iter().filter(|(_, bytes)| ends(bytes) == wanted).cloned().collect();
+        assert!(between.got == truth && truth.len() == flow.packets as usize);
+    }
+    assert!(least <= choosy && choosy < plain, "{least} {choosy} {plain}");
 }
 
 #[test]
