@@ -40,6 +40,10 @@ pub mod code {
     pub const MEDIUM_SLOWER: &str = "medium_slower";
     /// Writes or flushes have failed lately.
     pub const WRITE_ERROR: &str = "write_error";
+    /// Both copies of the state were damaged: nothing is held any more.
+    pub const HOLDS_LOST: &str = "holds_lost";
+    /// Packets are overwritten before they reach the age asked for.
+    pub const MIN_AGE: &str = "min_age";
 }
 
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hindcap_capture::{CaptureError, PacketSource, Polled};
+use hindcap_store::holds::HoldControl;
 use hindcap_store::policy::Control;
 use hindcap_store::{Health, HealthSnapshot, Reading, Recorder, StoreError};
 use hindcap_wire::drops::{DropCause, DropCounts};
@@ -113,6 +114,8 @@ pub struct Capture {
     pub health: Arc<Health>,
     /// What decides about leaving out: a configured policy, or a write budget.
     pub control: Option<Arc<Control>>,
+    /// Reaches the recorder to hold and to release.
+    pub holds: HoldControl,
 }
 
 impl Capture {
@@ -132,7 +135,7 @@ impl Capture {
     {
         let counters = Arc::<Counters>::default();
         counters.link_up.store(true, Ordering::Relaxed);
-        let health = recorder.health();
+        let (health, holds) = (recorder.health(), recorder.hold_control());
         if let Some(control) = &control {
             log::info!("policy: {}", control.policy());
             recorder.thin(Arc::clone(control));
@@ -141,7 +144,7 @@ impl Capture {
         let thread = std::thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || run(source, recorder, clock, &stop, &shared))?;
-        Ok(Self { thread, counters, health, control })
+        Ok(Self { thread, counters, health, control, holds })
     }
 
     /// Whether the thread has ended.

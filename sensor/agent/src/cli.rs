@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hindcap_args::QueryArgs;
 use hindcap_store::events::SHARE_MAX;
-use hindcap_wire::message::Format;
+use hindcap_wire::message::{Format, HoldId, HoldPart};
 use log::LevelFilter;
 
 use crate::card::FormatArgs;
@@ -58,6 +58,12 @@ pub enum Command {
     Extract(ExtractArgs),
     /// Say how far back the store reaches and how it does
     Status(WholeStoreArgs),
+    /// Keep the segments that may hold packets of a query although their turn has come; the store must not be in use
+    Hold(HoldArgs),
+    /// End a hold; the store must not be in use
+    Release(ReleaseArgs),
+    /// List the holds
+    Holds(HoldsArgs),
     /// Check batches, indexes, hashes and chain of every segment; reads only
     Verify(WholeStoreArgs),
     /// Build every index and the catalog anew from the packets; the store must not be in use
@@ -245,6 +251,74 @@ pub struct ExtractArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub query: QueryArgs,
+}
+
+/// Arguments of `hold`.
+#[derive(Args, Debug)]
+pub struct HoldArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// How long, such as 90d [default: 30d]
+    #[arg(long = "for", value_name = "DURATION", value_parser = hindcap_args::parse_duration)]
+    pub lasts: Option<hindcap_args::Nanos>,
+
+    /// Why, kept with the hold; up to 96 bytes
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// Who asks, kept with the hold; up to 32 bytes
+    #[arg(long, value_name = "TEXT")]
+    pub who: Option<String>,
+
+    /// When there is not room for everything, hold this part instead of nothing: newest or oldest
+    #[arg(long, value_name = "PART", value_parser = parse_part)]
+    pub partial: Option<HoldPart>,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub query: QueryArgs,
+}
+
+fn parse_part(text: &str) -> Result<HoldPart, &'static str> {
+    match text {
+        "newest" => Ok(HoldPart::Newest),
+        "oldest" => Ok(HoldPart::Oldest),
+        _ => Err("expected newest or oldest"),
+    }
+}
+
+/// Arguments of `release`.
+#[derive(Args, Debug)]
+pub struct ReleaseArgs {
+    /// The hold's name, as `hold` and `holds` print it
+    #[arg(value_name = "ID")]
+    pub hold: HoldId,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `holds`.
+#[derive(Args, Debug)]
+pub struct HoldsArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 fn parse_format(text: &str) -> Result<Format, &'static str> {

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod exit;
 mod handler;
+pub mod hold;
 mod import;
 mod lock;
 pub mod logger;
@@ -47,6 +48,9 @@ pub fn run(cli: &Cli) -> Result<Code, Failure> {
         Command::Estimate(args) => query::estimate(args),
         Command::Extract(args) => query::extract(args),
         Command::Status(args) => status::status(args),
+        Command::Hold(args) => hold::hold(args),
+        Command::Release(args) => hold::release(args),
+        Command::Holds(args) => hold::holds(args),
         Command::Verify(args) => maintain::verify(args),
         Command::Reindex(args) => maintain::reindex(args),
         Command::Format(args) => card::format(args),

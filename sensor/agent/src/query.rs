@@ -39,7 +39,7 @@ pub fn open(path: &Path) -> Result<Reader<AnyReader>, Failure> {
 }
 
 /// Steps back behind the recorder.
-fn step_back() {
+pub fn step_back() {
     if let Err(error) = priority::idle() {
         log::debug!("no idle priority: {error}");
     }

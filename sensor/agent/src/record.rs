@@ -26,7 +26,7 @@ use crate::wear;
 /// How often the main thread looks at signals and health.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Where systemd-timesyncd says that the clock is synchronised; `run` may name another file.
-const SYNCHRONISED_MARKER: &str = "/run/systemd/timesync/synchronized";
+pub const SYNCHRONISED_MARKER: &str = "/run/systemd/timesync/synchronized";
 
 /// Records until SIGINT or SIGTERM.
 ///

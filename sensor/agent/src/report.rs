@@ -10,12 +10,13 @@ use hindcap_store::{
 };
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::ledger::{Event, EventKind};
-use hindcap_wire::message::{EventsStatus, StoreStatus};
+use hindcap_wire::message::{EventsStatus, HeldStatus, StoreStatus};
 use hindcap_wire::policy::{LeftOut, Policy};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 use serde::Serialize;
 
 use crate::exit::Failure;
+use crate::hold::usable;
 use crate::lock::holder;
 
 /// Everything `hindcapd status` knows.
@@ -54,6 +55,8 @@ pub struct StoreReport {
     pub store: StoreStatus,
     /// The event ring, where there is one.
     pub events: Option<EventsStatus>,
+    /// As does this: what is held.
+    pub held: HeldStatus,
 }
 
 /// A policy and since when it is in force.
@@ -79,19 +82,64 @@ pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
 ///
 /// # Errors
 /// As [`store_report`].
-pub fn store_status(path: &Path) -> Result<StoreStatus, Failure> {
-    look(path, false).map(|report| report.store)
+pub fn store_status(path: &Path) -> Result<(StoreStatus, HeldStatus), Failure> {
+    look(path, false).map(|report| (report.store, report.held))
+}
+
+/// How old packets become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgeReport {
+    /// The age that is asked for, seconds; 0 for none.
+    pub min_age_secs: u64,
+    /// The oldest packet that is next to be overwritten.
+    pub oldest: Option<Timestamp>,
+    /// Whether every segment is in use, so that the next one overwrites packets.
+    pub full: bool,
+    /// How far back the store will reach when it is full, at the rate of late.
+    pub forecast_secs: Option<u64>,
+}
+
+impl AgeReport {
+    /// The age in seconds that packets reach, when it is below the one asked for.
+    #[must_use]
+    pub fn shortfall(&self, now: Timestamp) -> Option<u64> {
+        let oldest = self.oldest.filter(|_| self.full);
+        let reached = oldest.map(|oldest| now.0.saturating_sub(oldest.0) / NANOS_PER_SEC);
+        reached.or(self.forecast_secs).filter(|reached| *reached < self.min_age_secs)
+    }
+}
+
+/// How old packets become in the store at `path`.
+///
+/// # Errors
+/// As [`store_report`].
+pub fn age_report(path: &Path) -> Result<AgeReport, Failure> {
+    let (volume, state) = open_reader(path)?;
+    let usable = usable(&volume);
+    let reader = Reader::open(volume, ReaderOptions::default())?;
+    let segments = reader.segments();
+    let free = with_packets(segments).filter(|segment| !state.keep.is_held(segment.generation));
+    let held = count(segments, |segment| state.keep.is_held(segment.generation));
+    Ok(AgeReport {
+        min_age_secs: state.keep.policy.min_age_secs,
+        oldest: free.map(|segment| segment.first).min(),
+        full: segments.len() >= usable as usize,
+        forecast_secs: retention_forecast(segments, usable.saturating_sub(held)),
+    })
 }
 
 fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     let (volume, state) = open_reader(path)?;
-    let geometry = volume.geometry();
+    let (geometry, usable) = (volume.geometry(), usable(&volume));
     let mut reader = Reader::open(volume, ReaderOptions::default())?;
     let drops_open = if into_open { drops_of_open(&mut reader)? } else { DropCounts::default() };
     let policy = if into_open { policy_of_newest(&mut reader)? } else { None };
     let segments = reader.segments();
     let sum = |field: fn(&SegmentInfo) -> u64| segments.iter().map(field).fold(0_u64, u64::saturating_add);
     let newest = segments.last();
+    let present: Vec<u64> = segments.iter().map(|segment| segment.generation).collect();
+    let share = state.keep.share(&present, usable, geometry.segment_bytes);
+    let asked = |secs: u64| (secs > 0).then_some(secs);
     // Of an open segment only what its batches say, whatever else was left of it.
     let told = |segment: &&SegmentInfo| !(into_open && segment.state == SegmentState::Open);
     let drops_told =
@@ -117,11 +165,17 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
             segments: u32::try_from(segments.len()).unwrap_or(u32::MAX),
             oldest: with_packets(segments).map(|segment| segment.first).min(),
             newest: with_packets(segments).map(|segment| segment.last).max(),
-            retention_forecast_secs: retention_forecast(segments, geometry.segments),
+            retention_forecast_secs: retention_forecast(segments, usable.saturating_sub(share.segments)),
             bytes_captured: None,
             bytes_written: Some(state.wear.odometer.written_bytes),
         },
         events: events_status(path)?,
+        held: HeldStatus {
+            share,
+            next_expiry: state.keep.next_expiry(),
+            max_age_secs: asked(state.keep.policy.max_age_secs),
+            min_age_secs: asked(state.keep.policy.min_age_secs),
+        },
     })
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hindcap_capture::{LiveOptions, LiveSource};
+use hindcap_store::holds::KeepPolicy;
 use hindcap_store::volume::any::AnyVolume;
 use hindcap_store::volume::block::OpenError;
 use hindcap_store::volume::fat::FatError;
@@ -28,7 +29,7 @@ use crate::query::open;
 use crate::record::start;
 use crate::stop::Stop;
 use crate::store::open_for_writing;
-use crate::watch::Watch;
+use crate::watch::{AgeWatch, Watch};
 use crate::wear;
 
 /// Bytes of a batch buffer.
@@ -60,11 +61,13 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     // The budget never records more than the configuration asks for.
     let control = capture.as_ref().and_then(|capture| capture.control.as_ref());
     let configured = control.map_or(wear::POLICY, |control| control.policy());
+    let mut ages = AgeWatch::new(Arc::clone(&alarms), config.store.clone());
     while !stop.asked() && !capture.as_ref().is_some_and(Capture::is_finished) {
         std::thread::sleep(LOOK_EVERY);
         if let Some(capture) = &capture {
             let (health, now) = (capture.health.snapshot(), wall());
             watch.look(&health, capture.counters.link_up(), now);
+            ages.look(monotonic_nanos(), now);
             wear::alarms(&alarms, &health.wear, plan.as_ref(), None, now);
             let asked = health.wear.budget.step;
             if let (Some(control), true) = (&capture.control, asked != step) {
@@ -109,6 +112,7 @@ fn recorder_options(config: &Config) -> RecorderOptions {
         flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: config.hash_chain,
         wear: wear::options(config.endurance.0, config.life.millis() / 1000),
+        keep: Some(keep_policy(config)),
         buffers: usize::try_from(config.buffers.0 / BUFFER_BYTES).unwrap_or(RecorderOptions::BUFFERS),
         ..RecorderOptions::live()
     }
@@ -128,6 +132,11 @@ fn or_absent(
         }
         opened => opened,
     }
+}
+
+/// How long packets are kept, in the words of the store.
+fn keep_policy(config: &Config) -> KeepPolicy {
+    KeepPolicy { held_share: config.held_share.0, max_age_secs: 0, min_age_secs: config.min_age.0.as_secs() }
 }
 
 fn connect(
@@ -157,6 +166,7 @@ fn connect(
         counters: Arc::clone(&capture.counters),
         health: Arc::clone(&capture.health),
         control: capture.control.clone(),
+        holds: capture.holds.clone(),
     });
     let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
     let handler = Arc::new(Sensor::new(config.clone(), hash, capture, Arc::clone(alarms)));

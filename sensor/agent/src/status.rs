@@ -1,5 +1,6 @@
 //! `hindcapd status`: how far a store reaches and how it does, at any time, beside a running recorder.
 
+use hindcap_wire::message::HeldStatus;
 use hindcap_wire::message::answer::Bytes;
 
 use crate::cli::WholeStoreArgs;
@@ -79,6 +80,7 @@ fn print(report: &StoreReport) {
             println!("            (what skip rules leave out in the kernel is not counted)");
         }
     }
+    print_held(&report.held);
     if report.segments_damaged > 0 {
         println!("damaged     {} segments: see 'hindcapd verify'", report.segments_damaged);
     }
@@ -89,4 +91,18 @@ fn print(report: &StoreReport) {
         );
     }
     println!("clock       {}", report.clock.name());
+}
+
+fn print_held(held: &HeldStatus) {
+    println!("held        {}", held.share);
+    if let Some(expiry) = held.next_expiry {
+        println!("next end    {expiry}");
+    }
+    let age = |secs: u64| ago(secs.saturating_mul(1_000_000_000));
+    if let Some(secs) = held.max_age_secs {
+        println!("oldest age  {}: older packets are not given out and removed", age(secs));
+    }
+    if let Some(secs) = held.min_age_secs {
+        println!("least age   {} are asked for", age(secs));
+    }
 }

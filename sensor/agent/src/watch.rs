@@ -1,5 +1,6 @@
 //! Looks at storage and link, and raises and clears their alarms.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use hindcap_store::{HealthSnapshot, Trouble};
@@ -7,6 +8,7 @@ use hindcap_wire::message::Severity;
 use hindcap_wire::time::Timestamp;
 
 use crate::alarms::{Alarms, code};
+use crate::report::AgeReport;
 
 /// How long the alarm of a swapped card stands.
 const SWAPPED_STANDS_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
@@ -59,6 +61,11 @@ impl Watch {
             }
             None => self.alarms.clear(code::STORAGE_FAILING, now),
         }
+        if health.holds_lost {
+            let text = "both copies of the store's state were damaged: its holds are lost, what was held is overwritten in its turn";
+            let advice = "hold again what is still there ('hindcap hold'), or extract it";
+            self.alarms.raise(code::HOLDS_LOST, Severity::Critical, text, advice, now);
+        }
         if link_up {
             self.alarms.clear(code::LINK_DOWN, now);
         } else {
@@ -102,9 +109,81 @@ impl Watch {
     }
 }
 
+/// Looks now and then at whether packets become as old as `policy.min_age` asks.
+#[derive(Debug)]
+pub struct AgeWatch {
+    alarms: Arc<Alarms>,
+    store: PathBuf,
+    looked: u64,
+}
+
+/// How often the store is looked at for it.
+const AGES_EVERY_NANOS: u64 = 300_000_000_000;
+
+impl AgeWatch {
+    /// A watch over the store at `store`.
+    #[must_use]
+    pub const fn new(alarms: Arc<Alarms>, store: PathBuf) -> Self {
+        Self { alarms, store, looked: 0 }
+    }
+
+    /// Looks when it is time.
+    pub fn look(&mut self, monotonic_nanos: u64, now: Timestamp) {
+        if self.looked != 0 && monotonic_nanos.saturating_sub(self.looked) < AGES_EVERY_NANOS {
+            return;
+        }
+        self.looked = monotonic_nanos;
+        match crate::report::age_report(&self.store) {
+            Ok(ages) => self.judge(&ages, now),
+            Err(failure) => log::debug!("ages: {failure}"),
+        }
+    }
+
+    fn judge(&self, ages: &AgeReport, now: Timestamp) {
+        match ages.shortfall(now) {
+            Some(reached_secs) => {
+                let text = format!(
+                    "packets become {} old before they are overwritten, less than the {} of policy.min_age",
+                    days(reached_secs),
+                    days(ages.min_age_secs)
+                );
+                let advice = "give the store more room (store.size), record less (policy, capture.filter), or release holds";
+                self.alarms.raise(code::MIN_AGE, Severity::Warn, &text, advice, now);
+            }
+            None => self.alarms.clear(code::MIN_AGE, now),
+        }
+    }
+}
+
+fn days(secs: u64) -> String {
+    if secs < 2 * 86_400 {
+        format!("{}.{} h", secs / 3_600, secs % 3_600 / 360)
+    } else {
+        format!("{} d", secs / 86_400)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn too_young_is_an_alarm_and_a_store_that_has_not_turned_yet_is_none() {
+        let alarms = Arc::<Alarms>::default();
+        let watch = AgeWatch::new(Arc::clone(&alarms), PathBuf::new());
+        let now = Timestamp::from_parts(1_800_000_000, 0);
+        let oldest = Some(now.minus_nanos(7 * 3_600_000_000_000));
+        let ages = AgeReport { min_age_secs: 86_400, oldest, full: true, forecast_secs: Some(9 * 3_600) };
+        watch.judge(&AgeReport { full: false, forecast_secs: None, ..ages }, now);
+        assert_eq!(alarms.standing(), []);
+        watch.judge(&ages, now);
+        assert_eq!(alarms.standing()[0].code, code::MIN_AGE);
+        assert!(alarms.standing()[0].text.starts_with("packets become 7.0 h old"), "{:?}", alarms.standing());
+        watch.judge(&AgeReport { full: false, ..ages }, now);
+        assert!(alarms.standing()[0].text.starts_with("packets become 9.0 h old"), "by the forecast");
+        watch.judge(&AgeReport { min_age_secs: 3_600, ..ages }, now);
+        assert_eq!(alarms.standing(), []);
+    }
 
     #[test]
     fn what_fails_stands_and_what_works_again_does_not() {

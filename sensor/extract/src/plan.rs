@@ -27,6 +27,8 @@ pub struct Plan {
     pub(crate) script: Script,
     pub(crate) survey: Survey,
     pub(crate) link_types: Vec<LinkType>,
+    /// Segments that may hold matches.
+    candidates: Vec<u64>,
     pub(crate) segments_searched: u32,
     /// Bytes of segments that could hold matches and whose index cannot be read.
     pub(crate) unreadable: u64,
@@ -60,6 +62,7 @@ pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan
         query: query.clone(),
         selector,
         link_types: Vec::new(),
+        candidates: Vec::new(),
         segments_searched: 0,
         unreadable: 0,
         overflows: false,
@@ -184,12 +187,22 @@ impl Plan {
         }
     }
 
+    /// Takes note of what a hold would keep; the event ring keeps its own.
+    fn candidate(&mut self, segment: &SegmentInfo, may_match: bool) {
+        if may_match && segment.class == Class::General {
+            self.candidates.push(segment.generation);
+        }
+    }
+
     fn lost(&mut self, segment: &SegmentInfo, err: &ReadError, candidate: bool) {
         let range = TimeRange::new(segment.first, segment.last.plus_nanos(1));
         let (cause, bytes) = match err {
             ReadError::Gone { .. } => (GapCause::Overwritten, 0),
             _ => (GapCause::Damage, u64::from(segment.data_bytes).max(u64::from(PAGE_BYTES))),
         };
+        if bytes > 0 {
+            self.candidate(segment, candidate);
+        }
         self.survey.gap(range, cause, bytes);
         self.unreadable += if candidate { bytes } else { 0 };
     }
@@ -204,9 +217,17 @@ impl Plan {
         if pages.is_empty() {
             return;
         }
+        self.candidate(segment, true);
         self.overflows |= self.selector.may_overflow(doc);
         self.counts.add(&self.selector, doc, pages.len() as u64 * u64::from(PAGE_BYTES));
         self.script.add(segment, doc, pages);
+    }
+
+    /// The generations of the segments that may hold matches, as far as the indexes tell, and of those whose index cannot be
+    /// read: what a hold keeps.
+    #[must_use]
+    pub fn generations(&self) -> &[u64] {
+        &self.candidates
     }
 
     /// What the query would read and give at most.

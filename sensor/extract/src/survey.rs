@@ -40,6 +40,8 @@ pub(crate) struct Survey {
     /// When the recorder stopped, if nothing was recorded since.
     stopped: Option<Timestamp>,
     pruned: bool,
+    /// Stretches between segments that are kept, from which what was recorded has been pruned.
+    pruned_between: Vec<TimeRange>,
 }
 
 /// A range that covers `first` and `last`.
@@ -52,6 +54,17 @@ fn overlap(one: TimeRange, other: TimeRange) -> Option<TimeRange> {
     (!both.is_empty()).then_some(both)
 }
 
+/// A held segment outlives its neighbours: where generations are missing between two segments, what was recorded between
+/// them has been pruned.
+fn pruned_between(segments: &[SegmentInfo]) -> Vec<TimeRange> {
+    let with_packets: Vec<&SegmentInfo> = segments.iter().filter(|segment| segment.packets > 0).collect();
+    with_packets
+        .windows(2)
+        .filter(|pair| pair[1].generation > pair[0].generation + 1 && pair[1].first > pair[0].last)
+        .map(|pair| TimeRange::new(pair[0].last.plus_nanos(1), pair[1].first))
+        .collect()
+}
+
 impl Survey {
     /// Of `window`, in a store with these `segments`.
     pub fn new(window: TimeRange, segments: &[SegmentInfo]) -> Self {
@@ -61,6 +74,7 @@ impl Survey {
             oldest: with_packets().map(|segment| segment.first).min(),
             newest: with_packets().map(|segment| segment.last).max(),
             pruned: segments.first().is_some_and(|segment| segment.generation > 1),
+            pruned_between: pruned_between(segments),
             ..Self::default()
         }
     }
@@ -265,6 +279,9 @@ impl Survey {
         if let Some(oldest) = self.oldest.filter(|oldest| self.pruned && self.begins_before(*oldest)) {
             notes.push(format!("packets before {oldest} have been pruned"));
         }
+        for pruned in self.pruned_between.iter().filter_map(|pruned| overlap(*pruned, self.window)).take(4) {
+            notes.push(format!("packets from {} to {} have been pruned", pruned.start, pruned.end));
+        }
         if let Some(newest) = self.newest.filter(|newest| self.ends_after(*newest)) {
             notes.push(format!("packets after {newest} are not flushed yet"));
         }
@@ -309,6 +326,10 @@ impl Survey {
             return WhyEmpty::Damaged { bytes: unreadable };
         }
         if let Some(range) = self.mostly_unrecorded(oldest, newest) {
+            if let Some(pruned) = self.pruned_between.iter().find(|pruned| overlap(**pruned, range).is_some())
+            {
+                return WhyEmpty::Pruned { oldest: pruned.end };
+            }
             return WhyEmpty::NotRecorded { range };
         }
         match (self.drops.total(), self.thinned.left_out.packets) {

@@ -183,6 +183,15 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
             let _ = writeln!(text, "  left out: what skip rules leave out in the kernel is not counted");
         }
     }
+    if let Some(held) = &status.held {
+        let _ = writeln!(text, "  held: {}", held.share);
+        if let Some(secs) = held.max_age_secs {
+            let _ = writeln!(text, "  oldest age: {}, by policy", span(secs));
+        }
+        if let Some(secs) = held.min_age_secs {
+            let _ = writeln!(text, "  least age: {} are asked for", span(secs));
+        }
+    }
     let _ = writeln!(text, "  clock: {}", status.clock.state.name());
     let jobs = status.jobs;
     let _ = writeln!(

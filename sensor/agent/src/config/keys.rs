@@ -280,6 +280,18 @@ pub const KEYS: &[Key] = &[
         meaning: "packets that match one of these, tagged or not, are not recorded: the kernel leaves them out, uncounted",
     },
     Key {
+        name: "policy.held_share",
+        default: Some("20%"),
+        kind: Kind::Percent(0, 50),
+        meaning: "segments that holds may take together, rounded up; half of the ring and two segments always stay with recording",
+    },
+    Key {
+        name: "policy.min_age",
+        default: Some("0s"),
+        kind: Kind::Duration(0, 3_650 * 86_400_000),
+        meaning: "age that packets are to reach before they are overwritten; an alarm says when the store is too small for it. 0s: none",
+    },
+    Key {
         name: "wear.endurance",
         default: Some("0B"),
         kind: Kind::Size(0, 1 << 60),

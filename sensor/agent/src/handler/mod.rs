@@ -8,24 +8,27 @@ mod spooling;
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list};
+use hindcap_store::holds::{HoldControl, HoldError};
 use hindcap_store::policy::Control;
-use hindcap_store::{Health, Trouble};
+use hindcap_store::{Health, Reading, Trouble};
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
-    CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Limits, MachineStatus, PolicyStatus,
-    Request, Search, Status, StoreStatus,
+    CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Held, HeldStatus, Hold, HoldId, HoldList,
+    Limits, MachineStatus, PolicyStatus, Release, Released, Request, Search, Status, StoreStatus,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
 use crate::alarms::Alarms;
-use crate::capture::Counters;
+use crate::capture::{Counters, reading};
 use crate::clock::{Clock, monotonic_nanos};
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::hold;
 use crate::machine;
 use crate::query::{file_format, open};
 use crate::rates::Rates;
@@ -46,6 +49,8 @@ pub struct CaptureView {
     pub health: Arc<Health>,
     /// What is left out, if anything is.
     pub control: Option<Arc<Control>>,
+    /// Reaches the recorder to hold and to release.
+    pub holds: HoldControl,
 }
 
 /// Implements the uplink's [`Handler`].
@@ -57,7 +62,7 @@ pub struct Sensor {
     boot_id: String,
     rates: Rates,
     clock: Mutex<Clock>,
-    store_seen: Mutex<Option<(u64, StoreStatus)>>,
+    store_seen: Mutex<Option<(u64, StoreStatus, HeldStatus)>>,
     alarms: Arc<Alarms>,
 }
 
@@ -109,24 +114,33 @@ impl Sensor {
     }
 
     /// The store as it was seen at most a few seconds ago.
-    fn store_status(&self) -> Option<StoreStatus> {
+    fn store_status(&self) -> Option<(StoreStatus, HeldStatus)> {
         let now = monotonic_nanos();
         let mut seen = lock(&self.store_seen);
-        let fresh = seen.as_ref().is_some_and(|(at, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
+        let fresh = seen.as_ref().is_some_and(|(at, _, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
         if !fresh {
             match store_status(self.store()) {
-                Ok(status) => *seen = Some((now, status)),
+                Ok((status, held)) => *seen = Some((now, status, held)),
                 Err(failure) => {
                     log::debug!("status: {failure}");
                     *seen = None;
                 }
             }
         }
-        let mut status = seen.as_ref().map(|(_, status)| status.clone())?;
+        let (mut status, held) = seen.as_ref().map(|(_, status, held)| (status.clone(), *held))?;
         if let Some(capture) = &self.capture {
             status.bytes_captured = Some(capture.health.snapshot().captured_bytes_acked);
         }
-        Some(status)
+        Some((status, held))
+    }
+
+    fn reading(&self) -> Reading {
+        reading(&mut lock(&self.clock))
+    }
+
+    /// What was seen of the store is not true any more.
+    fn look_again(&self) {
+        *lock(&self.store_seen) = None;
     }
 }
 
@@ -163,13 +177,15 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Handler for Sensor {
     fn status(&self) -> Status {
         let id = self.config.sensor_id.parse().expect("the configuration was checked for it");
+        let (store, held) = self.store_status().unzip();
         Status {
             description: self.config.sensor_description.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: self.boot_id.clone(),
             uptime_secs: monotonic_nanos() / 1_000_000_000,
             capture: self.capture_status(),
-            store: self.store_status(),
+            store,
+            held,
             events: self.events_status(),
             policy: self.policy_status(),
             clock: ClockStatus { state: lock(&self.clock).state(), ..ClockStatus::default() },
@@ -230,6 +246,47 @@ impl Handler for Sensor {
         step_back();
         let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
         Ok(plan(&mut reader, query).map_err(refused)?.estimate())
+    }
+
+    fn hold(&self, request: &Request, hold: &Hold, _job: &mut Job) -> Result<Held, JobError> {
+        step_back();
+        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
+        let id = HoldId::of_request(request.id);
+        let order = hold::order(&mut reader, hold, id, request.reason.as_deref()).map_err(refused)?;
+        drop(reader);
+        let held = match &self.capture {
+            Some(capture) => capture.holds.hold(order, HOLD_PATIENCE),
+            None => hold::open_to_hold(self.store())
+                .map_err(|failure| self.failed(failure))?
+                .hold(&order, self.reading()),
+        };
+        self.look_again();
+        held.map_err(refused_hold)
+    }
+
+    fn release(&self, _request: &Request, release: &Release, _job: &mut Job) -> Result<Released, JobError> {
+        let released = match &self.capture {
+            Some(capture) => capture.holds.release(release.hold, HOLD_PATIENCE),
+            None => hold::open_to_hold(self.store())
+                .map_err(|failure| self.failed(failure))?
+                .release(release.hold),
+        };
+        self.look_again();
+        released.map_err(refused_hold)
+    }
+
+    fn holds(&self, _request: &Request, _job: &mut Job) -> Result<HoldList, JobError> {
+        hold::list(self.store()).map_err(|failure| self.failed(failure))
+    }
+}
+
+/// A hold is durable within two flushes; storage that takes longer than this fails.
+const HOLD_PATIENCE: Duration = Duration::from_secs(30);
+
+fn refused_hold(error: HoldError) -> JobError {
+    match error {
+        HoldError::Storage(_) | HoldError::Gone => JobError::Failed(error.to_string()),
+        error => JobError::Invalid(error.to_string()),
     }
 }
 
