@@ -79,6 +79,12 @@ pub const HOLD_WHY_BYTES_MAX: usize = 96;
 pub const HOLD_WHO_BYTES_MAX: usize = 32;
 /// Longest hold, seconds: ten years, beyond what a medium lives.
 pub const HOLD_SECS_MAX: u64 = 3650 * 86_400;
+/// Pins that a sensor remembers; more are refused while all are at work.
+pub const PINS_MAX: usize = 64;
+/// How long a pin follows its sessions when nobody said, seconds.
+pub const PIN_SECS_DEFAULT: u64 = 3_600;
+/// Longest that a pin follows, seconds: 30 days. What was copied stays longer.
+pub const PIN_SECS_MAX: u64 = 30 * 86_400;
 /// Sessions that one search gives.
 pub const SEARCH_SESSIONS_MAX: u32 = 2_000;
 /// Sessions in one reply, so that a page stays below [`MESSAGE_BYTES_MAX`] in JSON (about 330 bytes a row).

@@ -61,7 +61,7 @@ fn request(operation: Operation) -> Request {
     }
 }
 
-fn operations() -> [(&'static str, Operation); 8] {
+fn operations() -> [(&'static str, Operation); 11] {
     let limits = Limits { max_bytes: Some(1 << 30), max_packets: None, snaplen: Some(96) };
     let hold = Hold {
         query: query(),
@@ -69,6 +69,8 @@ fn operations() -> [(&'static str, Operation); 8] {
         partial: Some(HoldPart::Oldest),
         who: Some("analyst".into()),
     };
+    let pin =
+        Pin { query: query(), for_secs: Some(86_400), max_bytes: Some(1 << 30), who: Some("analyst".into()) };
     [
         ("extract", Operation::Extract(Extract { query: query(), limits, format: Format::Pcapng })),
         ("search", Operation::Search(Search { query: Query::default(), limit: 10 })),
@@ -78,6 +80,9 @@ fn operations() -> [(&'static str, Operation); 8] {
         ("hold", Operation::Hold(hold)),
         ("release", Operation::Release(Release { hold: HoldId::of_request(ID) })),
         ("holds", Operation::Holds),
+        ("pin", Operation::Pin(pin)),
+        ("unpin", Operation::Unpin(Unpin { pin: PinId::of_request(ID) })),
+        ("pins", Operation::Pins),
     ]
 }
 
@@ -208,10 +213,33 @@ fn bodies() -> Vec<(&'static str, ReplyBody)> {
         ("held", ReplyBody::Held(Held { hold: hold(), gone: 1, share: SHARE })),
         ("released", ReplyBody::Released(Released { hold: hold().id, segments: 3, share: SHARE })),
         ("holds", ReplyBody::Holds(HoldList { holds: vec![hold()], share: SHARE })),
+        ("pinned", ReplyBody::Pinned(Box::new(pin()))),
+        ("unpinned", ReplyBody::Unpinned(Box::new(pin()))),
+        ("pins", ReplyBody::Pins(PinList { pins: vec![pin()] })),
     ]
 }
 
 const SHARE: HeldShare = HeldShare { holds: 1, segments: 31, bytes: 31 << 26, segments_max: 36 };
+
+fn pin() -> PinInfo {
+    PinInfo {
+        id: PinId::of_request(ID),
+        query: query(),
+        who: "analyst".into(),
+        why: "case 17".into(),
+        created: AT,
+        expires: AT.plus_nanos(86_400_000_000_000),
+        max_bytes: 1 << 30,
+        state: PinState::Following,
+        detail: "3 sessions may go on".into(),
+        packets: 12,
+        bytes: 3_481,
+        span: Some(Span { first: AT, last: AT }),
+        segments_missed: 1,
+        first_generation: 7,
+        overwritten: false,
+    }
+}
 
 fn hold() -> HoldInfo {
     HoldInfo {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use hindcap_args::QueryArgs;
+use hindcap_args::{Nanos, QueryArgs, parse_duration};
 use hindcap_store::events::SHARE_MAX;
-use hindcap_wire::message::{Format, HoldId, HoldPart};
+use hindcap_wire::message::{Format, HoldId, HoldPart, PinId};
 use log::LevelFilter;
 
 use crate::card::FormatArgs;
@@ -72,6 +72,12 @@ pub enum Command {
     Format(FormatArgs),
     /// Close the open segment and list the contents, so that other computers open every file; then remove the card
     Eject(WholeStoreArgs),
+    /// Copy whole sessions into the event ring, where they outlast the general ring; the store must not be in use
+    Pin(PinArgs),
+    /// End a pin; what was copied stays. The store must not be in use
+    Unpin(UnpinArgs),
+    /// List the pins
+    Pins(WholeStoreArgs),
     /// Record, serve requests and keep a status at the broker, as a configuration file says
     Run(RunArgs),
     /// Check a configuration file
@@ -261,8 +267,8 @@ pub struct HoldArgs {
     pub store: StoreArgs,
 
     /// How long, such as 90d [default: 30d]
-    #[arg(long = "for", value_name = "DURATION", value_parser = hindcap_args::parse_duration)]
-    pub lasts: Option<hindcap_args::Nanos>,
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    pub lasts: Option<Nanos>,
 
     /// Why, kept with the hold; up to 96 bytes
     #[arg(long, value_name = "TEXT")]
@@ -327,6 +333,54 @@ fn parse_format(text: &str) -> Result<Format, &'static str> {
         "pcapng" => Ok(Format::Pcapng),
         _ => Err("expected pcap or pcapng"),
     }
+}
+
+/// Arguments of `pin`.
+#[derive(Args, Debug)]
+pub struct PinArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// How long sessions that go on are followed by whoever records next
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+    pub lasts: Nanos,
+
+    /// Captured bytes copied at most [default: half of the event ring]
+    #[arg(long, value_name = "SIZE")]
+    pub max_bytes: Option<Size>,
+
+    /// Why, kept with the pin
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// Who asks, kept with the pin
+    #[arg(long, value_name = "TEXT")]
+    pub who: Option<String>,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub query: QueryArgs,
+}
+
+/// Arguments of `unpin`.
+#[derive(Args, Debug)]
+pub struct UnpinArgs {
+    /// The pin's name, as `pin` and `pins` print it
+    #[arg(value_name = "ID")]
+    pub pin: PinId,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: StoreArgs,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `run`.

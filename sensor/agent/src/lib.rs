@@ -18,6 +18,7 @@ mod lock;
 pub mod logger;
 pub mod machine;
 mod maintain;
+mod pins;
 pub mod policy;
 mod query;
 mod rates;
@@ -55,6 +56,9 @@ pub fn run(cli: &Cli) -> Result<Code, Failure> {
         Command::Reindex(args) => maintain::reindex(args),
         Command::Format(args) => card::format(args),
         Command::Eject(args) => card::eject(args),
+        Command::Pin(args) => pins::command::pin(args),
+        Command::Unpin(args) => pins::command::unpin(args),
+        Command::Pins(args) => pins::command::pins(args),
         Command::Run(args) => run::run(args, cli.verbosity()),
         Command::CheckConfig(args) => check::check_config(args),
     }

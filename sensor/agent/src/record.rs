@@ -17,6 +17,7 @@ use crate::capture::{Capture, reading};
 use crate::cli::RecordArgs;
 use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
+use crate::pins;
 use crate::policy::Rules;
 use crate::stop::Stop;
 use crate::store::open_from_args;
@@ -55,6 +56,8 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));
     log::info!("recording {} into {}", args.interface, args.store.store.display());
     let control = rules.control();
+    let worker =
+        pins::begin(&args.store.store, store.open_events(), args.flush_interval.0, options.hash_chain);
     let capture = start(source, store, options, clock, &stop, control.clone()).map_err(doing)?;
     let started = Instant::now();
     let watch = Watch::new(Arc::default(), args.interface.clone());
@@ -63,7 +66,11 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
         watch.look(&capture.health.snapshot(), capture.counters.link_up(), wall());
     }
     let (counters, health) = (capture.counters.clone(), capture.health.clone());
-    capture.join().map_err(|error| doing(error.into()))?;
+    let ended = capture.join();
+    if let Some(worker) = worker {
+        worker.stop();
+    }
+    ended.map_err(|error| doing(error.into()))?;
     let left_out = control.map_or(LeftOut::NONE, |control| control.left_out());
     report(args, &counters, &health.snapshot(), &left_out, started.elapsed());
     Ok(Code::Done)

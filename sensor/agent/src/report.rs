@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hindcap_store::events::open_pins;
 use hindcap_store::volume::VolumeRead;
 use hindcap_store::volume::any::AnyReader;
 use hindcap_store::wear::Wear;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::hold::usable;
 use crate::lock::holder;
+use crate::pins::{decode, sum_up};
 
 /// Everything `hindcapd status` knows.
 #[derive(Clone, Debug, Serialize)]
@@ -189,14 +191,18 @@ pub fn events_status(path: &Path) -> Result<Option<EventsStatus>, Failure> {
     let reader = Reader::open(volume, ReaderOptions::default())?;
     let segments = reader.segments();
     let holding = with_packets(segments).count() as u64;
-    Ok(Some(EventsStatus {
+    let mut status = EventsStatus {
         quota_bytes: layout::store_bytes(geometry.segment_bytes, geometry.segments),
         used_bytes: holding * u64::from(geometry.segment_bytes),
         packets: with_packets(segments).map(|segment| segment.packets).sum(),
         oldest: with_packets(segments).map(|segment| segment.first).min(),
         newest: with_packets(segments).map(|segment| segment.last).max(),
         ..EventsStatus::default()
-    }))
+    };
+    if let Some((_, list)) = open_pins(path)? {
+        sum_up(&mut status, &decode(&list));
+    }
+    Ok(Some(status))
 }
 
 /// The last policy step that the newest segment tells of, unless a recorder without a policy has started since.

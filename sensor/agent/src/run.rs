@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hindcap_capture::{LiveOptions, LiveSource};
+use hindcap_store::events::open_events_in;
 use hindcap_store::holds::KeepPolicy;
-use hindcap_store::volume::any::AnyVolume;
+use hindcap_store::volume::any::{AnyVolume, Place};
 use hindcap_store::volume::block::OpenError;
 use hindcap_store::volume::fat::FatError;
 use hindcap_store::wear::Step;
@@ -24,6 +25,7 @@ use crate::clock::{Clock, monotonic_nanos, wall};
 use crate::config::Config;
 use crate::exit::{Code, Failure};
 use crate::handler::{CaptureView, Sensor};
+use crate::pins::{self, Pins, Worker};
 use crate::policy::Rules;
 use crate::query::open;
 use crate::record::start;
@@ -45,15 +47,21 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     let config = Config::load(&args.config)?;
     crate::logger::init(level.unwrap_or(config.log_level));
     let stop = Stop::on_signals()?;
-    let capture = if config.interface.is_empty() { None } else { Some(record(&config, &stop)?) };
-    if capture.is_none() {
+    let (capture, worker) = if config.interface.is_empty() {
         log::info!("no interface is configured: serving {} only", config.store.display());
         open(&config.store)?;
-    }
+        (None, serve_pins(&config))
+    } else {
+        let (capture, worker) = record(&config, &stop)?;
+        (Some(capture), worker)
+    };
+    let pins = worker.as_ref().map(|worker| Arc::clone(&worker.pins));
     let alarms = Arc::<Alarms>::default();
     let uplink = match config.broker.as_str() {
         "" => None,
-        broker => Some(connect(&config, broker, &fs::read(&args.config)?, capture.as_ref(), &alarms)?),
+        broker => {
+            Some(connect(&config, broker, &fs::read(&args.config)?, (capture.as_ref(), pins), &alarms)?)
+        }
     };
     let watch = Watch::new(Arc::clone(&alarms), config.interface.clone());
     let plan = wear::options(config.endurance.0, config.life.millis() / 1000).plan;
@@ -78,6 +86,9 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     }
     // The record first: nothing that the broker does may delay the last flush.
     let ended = capture.map_or(Ok(()), Capture::join);
+    if let Some(worker) = worker {
+        worker.stop();
+    }
     if let Some(uplink) = uplink {
         uplink.stop();
     }
@@ -86,7 +97,16 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     Ok(Code::Done)
 }
 
-fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
+/// The worker of the pins where nothing is recorded: in a directory the event ring has a lock of its own.
+fn serve_pins(config: &Config) -> Option<Worker> {
+    let events = match Place::parse(&config.store) {
+        Place::Dir(path) => open_events_in(&path),
+        Place::Fat(_) => Ok(None),
+    };
+    pins::begin(&config.store, events, config.flush_interval.0, config.hash_chain)
+}
+
+fn record(config: &Config, stop: &Stop) -> Result<(Capture, Option<Worker>), Failure> {
     let doing = |failure: Failure| failure.doing(format!("record {}", config.interface));
     let rules = Rules::of_config(config).map_err(|error| doing(error.into()))?;
     let source = LiveSource::open(LiveOptions {
@@ -103,8 +123,10 @@ fn record(config: &Config, stop: &Stop) -> Result<Capture, Failure> {
         open_for_writing(&config.store, Some(config.store_size), config.segment.0, Some(config.event_share));
     let store = or_absent(&config.store, opened).map_err(|error| doing(error.into()))?;
     log::info!("recording {} into {}", config.interface, config.store.display());
+    let worker = pins::begin(&config.store, store.open_events(), config.flush_interval.0, config.hash_chain);
     let clock = Clock::new(config.synchronised_marker.clone());
-    start(source, store, recorder_options(config), clock, stop, rules.control()).map_err(doing)
+    let options = recorder_options(config);
+    Ok((start(source, store, options, clock, stop, rules.control()).map_err(doing)?, worker))
 }
 
 fn recorder_options(config: &Config) -> RecorderOptions {
@@ -143,7 +165,7 @@ fn connect(
     config: &Config,
     broker: &str,
     file: &[u8],
-    capture: Option<&Capture>,
+    (capture, pins): (Option<&Capture>, Option<Arc<Pins>>),
     alarms: &Arc<Alarms>,
 ) -> Result<Uplink, Failure> {
     let mut broker: Broker = broker.parse().map_err(|error| Failure::from(error).doing("mqtt.broker"))?;
@@ -169,7 +191,7 @@ fn connect(
         holds: capture.holds.clone(),
     });
     let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
-    let handler = Arc::new(Sensor::new(config.clone(), hash, capture, Arc::clone(alarms)));
+    let handler = Arc::new(Sensor::new(config.clone(), hash, (capture, pins), Arc::clone(alarms)));
     Ok(Uplink::start(options, handler, Arc::new(wall), random())?)
 }
 

@@ -67,6 +67,18 @@ fn print(report: &StoreReport) {
             let (used, quota) = (Bytes(events.used_bytes), Bytes(events.quota_bytes));
             let since = events.oldest.map_or_else(String::new, |oldest| format!(" since {oldest}"));
             println!("event ring  {used} of {quota}, {} packets{since}", events.packets);
+            println!(
+                "pins        {} active, {} packets ({}) copied",
+                events.pins_active,
+                events.packets_copied,
+                Bytes(events.bytes_copied)
+            );
+            if events.segments_missed > 0 {
+                println!(
+                    "            {} segments were overwritten before they were copied",
+                    events.segments_missed
+                );
+            }
         }
     }
     for (name, text) in wear::lines(&report.wear) {

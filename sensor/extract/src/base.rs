@@ -1,7 +1,7 @@
 //! Judges a packet by the query alone: its conditions, then libpcap's filter.
 
-use hindcap_wire::packet::Dissection;
-use hindcap_wire::query::Matcher;
+use hindcap_wire::packet::{Dissection, LinkType};
+use hindcap_wire::query::{Matcher, Query};
 
 use crate::error::ExtractError;
 use crate::filter::{Blind, Filter};
@@ -23,15 +23,27 @@ impl Base {
     /// # Errors
     /// As [`Filter::new`].
     pub fn new(plan: &Plan) -> Result<Self, ExtractError> {
-        let matcher = plan.selector.matcher.clone();
+        Self::of(&plan.query, &plan.selector.matcher, &plan.link_types)
+    }
+
+    /// For `query`, whose `matcher` this is, and packets of `link_types`.
+    ///
+    /// # Errors
+    /// As [`Filter::new`].
+    pub fn of(query: &Query, matcher: &Matcher, link_types: &[LinkType]) -> Result<Self, ExtractError> {
+        let matcher = matcher.clone();
         let loose = matcher.asks_for_ports().then(|| matcher.without_ports());
-        let filter =
-            plan.query.filter.as_deref().map(|text| Filter::new(text, &plan.link_types)).transpose()?;
+        let filter = query.filter.as_deref().map(|text| Filter::new(text, link_types)).transpose()?;
         let filter = filter.map(|filter| {
             let blind = Blind::new(&filter);
             (filter, blind)
         });
         Ok(Self { matcher, loose, filter })
+    }
+
+    /// Whether a flow matches as a whole or not at all, but for the time and the direction.
+    pub fn decides_by_flow(&self) -> bool {
+        self.matcher.names_layer() && !self.matcher.names_frame() && self.filter.is_none()
     }
 
     pub fn matcher(&self) -> &Matcher {

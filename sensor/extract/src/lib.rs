@@ -4,6 +4,7 @@
 //! - [`plan()`]: which segments and pages, by the catalog and the indexes alone; [`Plan::estimate`] says what that means.
 //! - [`run()`]: the packets, into a [`ResultSink`], and the answer; with `session`, whole sessions.
 //! - [`search()`]: sessions, from flow records; packets are read only for a filter or a MAC address.
+//! - [`pin`]: copies whole sessions out of the way of the ring, and goes on with them.
 //! - [`sink`]: savefiles in both formats; [`Beside`]: a result file that appears whole or not at all.
 //! - [`priority`]: makes room for the capture.
 //!
@@ -15,6 +16,7 @@ mod beside;
 mod error;
 mod filter;
 pub mod limits;
+pub mod pin;
 mod plan;
 pub mod priority;
 mod probe;

@@ -4,9 +4,11 @@
 //! out as soon as no unread unit can hold an earlier one. Memory: the waiting matches
 //! ([`WAITING_BYTES_MAX`](crate::limits::WAITING_BYTES_MAX), see [`crate::sorter`]), one unit, and the fragment cache.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use hindcap_store::reader::{Class, PacketAt, ReadError, Reader, SegmentInfo, Served, Visitor};
 use hindcap_store::volume::VolumeRead;
@@ -86,6 +88,19 @@ impl Script {
     pub fn narrow(&mut self) {
         let reads = self.reads;
         self.units.retain(|unit| reads.touches(unit.first, unit.last));
+    }
+
+    /// Leaves out what the general ring got from this place on.
+    pub fn end_at(&mut self, generation: u64, page: u32) {
+        for part in self.parts.iter_mut().filter(|part| part.segment.class == Class::General) {
+            match part.segment.generation.cmp(&generation) {
+                Ordering::Less => {}
+                Ordering::Equal => part.pages.truncate(page),
+                Ordering::Greater => part.pages.clear(),
+            }
+        }
+        let parts = &self.parts;
+        self.units.retain(|unit| !parts[unit.part].pages.is_empty());
     }
 
     /// Adds what another script reads; a packet that both read is given once.
@@ -260,7 +275,7 @@ impl<T: Waiting> Run<'_, T> {
         let undone = |unit: &&Unit| floor.is_none_or(|floor| floor.at <= unit.last);
         let units: Vec<&Unit> = script.units.iter().filter(undone).collect();
         for (index, unit) in units.iter().enumerate() {
-            if cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            if cancelled.is_some_and(|flag| flag.load(Relaxed)) {
                 (self.ended, self.report.cancelled) = (true, true);
                 return Ok(());
             }

@@ -208,7 +208,10 @@ impl Survey {
                     if cause == DropCause::LinkDown { GapCause::LinkDown } else { GapCause::NotStored };
                 self.gap(TimeRange::new(start, end), cause, 0);
             }
-            EventKind::ClockStep { .. } | EventKind::Policy { .. } | EventKind::Other { .. } => {}
+            EventKind::ClockStep { .. }
+            | EventKind::Policy { .. }
+            | EventKind::Pin { .. }
+            | EventKind::Other { .. } => {}
         }
     }
 

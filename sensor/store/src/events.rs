@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use hindcap_wire::limits::SEGMENT_BYTES_MIN;
 
+use pins::PinsFile;
+
 use crate::layout::{SEGMENTS_MIN, segments_within, store_bytes};
 use crate::volume::any::{AnyReader, AnyVolume, Place};
 use crate::volume::dir::{self, STATE_FILE, io_error};
@@ -162,6 +164,15 @@ pub fn open_events_reader(path: &Path) -> Result<Option<(AnyReader, State)>, Sto
     }
 }
 
+/// Opens the event ring of the store in the directory `path` for writing, whoever has the store. `None`: it has none.
+///
+/// # Errors
+/// It has one that cannot be opened, or that is in use.
+pub fn open_events_in(path: &Path) -> Result<Option<Store<AnyVolume>>, StoreError> {
+    let Some(events) = events_dir(path) else { return Ok(None) };
+    Store::open_any(&StoreOptions::new(events, StoreSize::Keep)).map(Some)
+}
+
 impl Store<AnyVolume> {
     /// Opens the event ring of this store for writing. `None`: it has none. Whoever holds a store is the one to open its
     /// event ring, which may outlive the store.
@@ -169,11 +180,24 @@ impl Store<AnyVolume> {
     /// # Errors
     /// It has one that cannot be opened, or that is in use.
     pub fn open_events(&self) -> Result<Option<Self>, StoreError> {
-        let events = match &self.volume {
-            AnyVolume::Dir(volume) => events_dir(volume.path()),
-            AnyVolume::Fat(_) | AnyVolume::Absent(_) => None,
-        };
-        events.map(|events| Self::open_any(&StoreOptions::new(events, StoreSize::Keep))).transpose()
+        match &self.volume {
+            AnyVolume::Dir(volume) => open_events_in(volume.path()),
+            AnyVolume::Fat(_) | AnyVolume::Absent(_) => Ok(None),
+        }
+    }
+}
+
+/// Opens the list of pins of the store at `path`: the file, and what it holds. `None` without an event ring. Reading it
+/// needs no lock; only whoever holds the event ring writes it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn open_pins(path: &Path) -> Result<Option<(PinsFile, Vec<u8>)>, StoreError> {
+    match Place::parse(path) {
+        Place::Dir(path) => {
+            events_dir(&path).map(|events| PinsFile::open(pins::pins_path(&events))).transpose()
+        }
+        Place::Fat(_) => Ok(None),
     }
 }
 

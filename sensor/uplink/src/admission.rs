@@ -1,11 +1,11 @@
 //! Whether a request is taken, cheapest checks first, fail closed. Pure: nothing is written here.
 
 use hindcap_wire::limits::{
-    HOLD_SECS_MAX, HOLD_WHO_BYTES_MAX, HOLD_WHY_BYTES_MAX, REQUEST_LIFE_SECS_MAX, REQUEST_TEXT_BYTES_MAX,
-    SEARCH_SESSIONS_MAX,
+    HOLD_SECS_MAX, HOLD_WHO_BYTES_MAX, HOLD_WHY_BYTES_MAX, PIN_SECS_MAX, REQUEST_LIFE_SECS_MAX,
+    REQUEST_TEXT_BYTES_MAX, SEARCH_SESSIONS_MAX,
 };
 use hindcap_wire::message::{
-    Encoding, Hold, MessageError, Operation, Reason, Rejected, Request, SensorId, Ulid, decode_envelope,
+    Encoding, Hold, MessageError, Operation, Pin, Reason, Rejected, Request, SensorId, Ulid, decode_envelope,
     decode_request,
 };
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
@@ -102,12 +102,31 @@ impl Gate<'_> {
                 check_hold(hold, request.reason.as_deref())?;
                 &hold.query
             }
-            Operation::Status | Operation::Cancel(_) | Operation::Release(_) | Operation::Holds => {
-                return Ok(());
+            Operation::Pin(pin) => {
+                check_pin(pin)?;
+                &pin.query
             }
+            Operation::Status
+            | Operation::Cancel(_)
+            | Operation::Release(_)
+            | Operation::Holds
+            | Operation::Unpin(_)
+            | Operation::Pins => return Ok(()),
         };
         query.validate().map_err(|error| error.to_string())?;
         self.handler.check(query)
+    }
+}
+
+fn check_pin(pin: &Pin) -> Result<(), String> {
+    if pin.who.as_ref().is_some_and(|who| who.len() > HOLD_WHO_BYTES_MAX) {
+        return Err(format!("who asks for a pin has {HOLD_WHO_BYTES_MAX} bytes at most"));
+    }
+    match pin.for_secs {
+        Some(secs) if !(1..=PIN_SECS_MAX).contains(&secs) => {
+            Err(format!("a pin lasts from 1 s to {} days", PIN_SECS_MAX / 86_400))
+        }
+        _ => Ok(()),
     }
 }
 

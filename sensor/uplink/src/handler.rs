@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hindcap_wire::message::answer::{Answer, Estimate, Sessions};
 use hindcap_wire::message::{
-    EventBody, Extract, Held, Hold, HoldList, Progress, Release, Released, Request, Search, Status,
+    EventBody, Extract, Held, Hold, HoldList, Pin, PinInfo, PinList, Progress, Release, Released, Request,
+    Search, Status, Unpin,
 };
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::query::Query;
@@ -82,6 +83,38 @@ pub trait Handler: Send + Sync + 'static {
         let _ = (request, job);
         Err(no_holds())
     }
+
+    /// Has the sessions of a query copied, which goes on after the reply. The same request again gives the pin that it
+    /// made before.
+    ///
+    /// # Errors
+    /// Why nothing is pinned.
+    fn pin(&self, request: &Request, pin: &Pin, job: &mut Job) -> Result<PinInfo, JobError> {
+        let _ = (request, pin, job);
+        Err(no_pins())
+    }
+
+    /// Ends a pin.
+    ///
+    /// # Errors
+    /// There is no such pin.
+    fn unpin(&self, request: &Request, unpin: &Unpin, job: &mut Job) -> Result<PinInfo, JobError> {
+        let _ = (request, unpin, job);
+        Err(no_pins())
+    }
+
+    /// Lists the pins.
+    ///
+    /// # Errors
+    /// There is no event ring.
+    fn pins(&self, request: &Request, job: &mut Job) -> Result<PinList, JobError> {
+        let _ = (request, job);
+        Err(no_pins())
+    }
+}
+
+fn no_pins() -> JobError {
+    JobError::Invalid("this sensor has no event ring, so no session can be pinned".into())
 }
 
 fn no_holds() -> JobError {

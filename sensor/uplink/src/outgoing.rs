@@ -106,7 +106,10 @@ fn shorten(body: &mut ReplyBody) {
         | ReplyBody::Status(_)
         | ReplyBody::Held(_)
         | ReplyBody::Released(_)
-        | ReplyBody::Holds(_) => {}
+        | ReplyBody::Holds(_)
+        | ReplyBody::Pinned(_)
+        | ReplyBody::Unpinned(_)
+        | ReplyBody::Pins(_) => {}
     }
 }
 

@@ -94,6 +94,13 @@ fn run(
         Operation::Holds => {
             handler.holds(&request, &mut job).map(|list| Product::Reply(ReplyBody::Holds(list)))
         }
+        Operation::Pin(pin) => {
+            handler.pin(&request, pin, &mut job).map(|pin| Product::Reply(ReplyBody::Pinned(Box::new(pin))))
+        }
+        Operation::Unpin(unpin) => handler
+            .unpin(&request, unpin, &mut job)
+            .map(|pin| Product::Reply(ReplyBody::Unpinned(Box::new(pin)))),
+        Operation::Pins => handler.pins(&request, &mut job).map(|list| Product::Reply(ReplyBody::Pins(list))),
         Operation::Status | Operation::Cancel(_) => Err(JobError::Failed("not a job".into())),
     }
 }

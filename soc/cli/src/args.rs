@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use hindcap_args::{Nanos, QueryArgs, parse_duration, parse_size};
 use hindcap_soc_api::Broker;
-use hindcap_wire::message::{Format, HoldId, SensorId};
+use hindcap_wire::message::{Format, HoldId, PinId, SensorId};
 
 use crate::exit;
 
@@ -33,6 +33,12 @@ pub(crate) enum Command {
     Release(Release),
     /// List the holds
     Holds(Holds),
+    /// Have whole sessions copied into the event ring, with what comes of them, so that they outlast the general ring
+    Pin(Pin),
+    /// End a pin; what was copied stays
+    Unpin(Unpin),
+    /// List the pins
+    Pins(Holds),
 }
 
 impl Command {
@@ -43,7 +49,10 @@ impl Command {
             | Self::Estimate(Estimate { target, .. })
             | Self::Hold(Hold { target, .. })
             | Self::Release(Release { target, .. })
-            | Self::Holds(Holds { target, .. }) => &target.broker,
+            | Self::Pin(Pin { target, .. })
+            | Self::Unpin(Unpin { target, .. })
+            | Self::Holds(Holds { target, .. })
+            | Self::Pins(Holds { target, .. }) => &target.broker,
             Self::Status(status) => &status.broker,
         }
     }
@@ -174,6 +183,38 @@ pub(crate) struct Hold {
     pub(crate) who: Option<String>,
 }
 
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Pin {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// How long sessions are followed, such as 8h [default: the sensor's, 1h]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Pin")]
+    pub(crate) lasts: Option<Nanos>,
+    /// Captured bytes copied at most [default: half of the event ring]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Pin")]
+    pub(crate) max_pinned: Option<u64>,
+    /// Who asks, kept with the pin
+    #[arg(long, value_name = "TEXT", help_heading = "Pin")]
+    pub(crate) who: Option<String>,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Unpin {
+    /// The pin's name, as `pin` and `pins` print it
+    #[arg(value_name = "ID")]
+    pub(crate) pin: PinId,
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum PartArg {
     Newest,
@@ -231,7 +272,9 @@ mod tests {
 
     #[test]
     fn help_documents_the_exit_codes() {
-        for name in ["fetch", "search", "estimate", "status", "hold", "release", "holds"] {
+        for name in
+            ["fetch", "search", "estimate", "status", "hold", "release", "holds", "pin", "unpin", "pins"]
+        {
             let mut command = Args::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(exit::HELP), "{help}");

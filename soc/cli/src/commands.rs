@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use hindcap_soc_api::{Api, Ask, Fetched, SensorView};
 use hindcap_wire::message::answer::{Bytes, Sessions, WhyEmpty};
 use hindcap_wire::message::{
-    self, Extract, HoldPart, Limits, Manifest, Operation, Outcome, Release, ReplyBody, State, Status,
+    self, Extract, HoldPart, Limits, Manifest, Operation, Outcome, Release, ReplyBody, State, Status, Unpin,
 };
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 use serde::Serialize;
@@ -189,6 +189,11 @@ fn order(
         ReplyBody::Held(held) => print(&held.to_string())?,
         ReplyBody::Released(released) if output.json => print_json(released)?,
         ReplyBody::Released(released) => print(&released.to_string())?,
+        ReplyBody::Pinned(pin) | ReplyBody::Unpinned(pin) if output.json => print_json(pin)?,
+        ReplyBody::Pinned(pin) if output.quiet => print(&format!("{}\n", pin.id))?,
+        ReplyBody::Pinned(pin) | ReplyBody::Unpinned(pin) => print(&format!("{pin}\n"))?,
+        ReplyBody::Pins(list) if output.json => print_json(list)?,
+        ReplyBody::Pins(list) => print(&list.to_string())?,
         ReplyBody::Holds(list) if output.json => print_json(list)?,
         ReplyBody::Holds(list) => print(&list.to_string())?,
         _ => return Err(Failure::new("the sensor gave another answer than was asked for")),
@@ -215,6 +220,38 @@ pub(crate) fn hold(
         ReplyBody::Held(held) if held.gone > 0 || held.hold.left_out > 0 => Ok(Code::Partial),
         _ => Ok(Code::Done),
     }
+}
+
+pub(crate) fn pin(
+    api: &mut dyn Api,
+    args: &args::Pin,
+    interrupted: Arc<AtomicBool>,
+    now: Timestamp,
+) -> Result<Code, Failure> {
+    let pin = message::Pin {
+        query: args.query.query(now).map_err(Failure::new)?,
+        for_secs: args.lasts.map(|lasts| lasts.0 / NANOS_PER_SEC),
+        max_bytes: args.max_pinned,
+        who: args.who.clone(),
+    };
+    order(api, &ask(&args.target, interrupted), &Operation::Pin(pin), &args.output).map(|_| Code::Done)
+}
+
+pub(crate) fn unpin(
+    api: &mut dyn Api,
+    args: &args::Unpin,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Code, Failure> {
+    let unpin = Operation::Unpin(Unpin { pin: args.pin });
+    order(api, &ask(&args.target, interrupted), &unpin, &args.output).map(|_| Code::Done)
+}
+
+pub(crate) fn pins(
+    api: &mut dyn Api,
+    args: &args::Holds,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Code, Failure> {
+    order(api, &ask(&args.target, interrupted), &Operation::Pins, &args.output).map(|_| Code::Done)
 }
 
 pub(crate) fn release(

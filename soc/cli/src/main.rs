@@ -50,6 +50,9 @@ fn main() -> ExitCode {
         Command::Hold(hold) => commands::hold(&mut api, hold, interrupted, now()),
         Command::Release(release) => commands::release(&mut api, release, interrupted),
         Command::Holds(holds) => commands::holds(&mut api, holds, interrupted),
+        Command::Pin(pin) => commands::pin(&mut api, pin, interrupted, now()),
+        Command::Unpin(unpin) => commands::unpin(&mut api, unpin, interrupted),
+        Command::Pins(pins) => commands::pins(&mut api, pins, interrupted),
     };
     let exit = result.unwrap_or_else(|failure| {
         eprintln!("hindcap: {}", failure.message);

@@ -73,6 +73,13 @@ pub enum EventKind {
         /// The cutoff that was in force before, bytes.
         before: Option<u64>,
     },
+    /// In the event ring: copying for a pin begins or ends.
+    Pin {
+        /// The number of its name.
+        pin: u64,
+        /// It begins.
+        begins: bool,
+    },
     /// A later version's event; kept as it is.
     Other {
         /// Its number.
@@ -99,6 +106,7 @@ impl EventKind {
                     | u64::from(policy.sample) << 32;
                 (7, 0, [policy.cutoff.unwrap_or(0), how, before.unwrap_or(0)])
             }
+            Self::Pin { pin, begins } => (10, 0, [pin, u64::from(begins), 0]),
             Self::Other { kind, fields } => (kind, 0, fields),
         }
     }
@@ -119,6 +127,7 @@ impl EventKind {
                 Some(reason) => Self::policy(a, b, c, reason),
                 None => Self::Other { kind, fields },
             },
+            (10, _) => Self::Pin { pin: a, begins: b != 0 },
             _ => Self::Other { kind, fields },
         }
     }
@@ -191,6 +200,7 @@ mod tests {
             },
             EventKind::Policy { policy: Policy::default(), before: Some(1) },
             EventKind::Other { kind: 7, fields: [1, 9, 3] },
+            EventKind::Pin { pin: 1 << 39, begins: true },
             EventKind::Other { kind: 900, fields: [1, 2, 3] },
         ] {
             let event = Event { at: Timestamp(5), monotonic_nanos: 6, kind };

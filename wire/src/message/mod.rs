@@ -12,6 +12,7 @@ pub mod answer;
 pub mod blob;
 pub mod codec;
 pub mod hold;
+pub mod pin;
 pub mod reply;
 pub mod request;
 pub mod status;
@@ -23,6 +24,7 @@ pub use alarm::{Alarm, Event, EventBody, Severity};
 pub use blob::{Blob, Inner, Sha256};
 pub use codec::{Encoding, MessageError, RequestError, decode, decode_envelope, decode_request, encode};
 pub use hold::{Held, HeldShare, Hold, HoldId, HoldInfo, HoldList, HoldPart, Release, Released};
+pub use pin::{Pin, PinId, PinInfo, PinList, PinState, Unpin};
 pub use reply::{
     Accepted, Chunk, Done, Manifest, Outcome, Progress, Reason, Rejected, Reply, ReplyBody, SessionsPage,
 };

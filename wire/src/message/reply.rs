@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, Estimate, Sessions};
 use super::blob::{Blob, Sha256};
 use super::hold::{Held, HoldList, Released};
+use super::pin::{PinInfo, PinList};
 use super::request::Format;
 use super::status::Status;
 use super::topic::SensorId;
@@ -58,6 +59,12 @@ pub enum ReplyBody {
     Released(Released),
     /// The holds.
     Holds(HoldList),
+    /// A pin was made.
+    Pinned(Box<PinInfo>),
+    /// A pin has ended.
+    Unpinned(Box<PinInfo>),
+    /// The pins.
+    Pins(PinList),
 }
 
 /// The request is on the sensor's disk and will end.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blob::{Blob, Inner};
 use super::hold::{Hold, Release};
+use super::pin::{Pin, Unpin};
 use super::topic::SensorId;
 use super::ulid::Ulid;
 use crate::query::Query;
@@ -85,12 +86,20 @@ pub enum Operation {
     Release(Release),
     /// List the holds.
     Holds,
+    /// Copy sessions into the event ring.
+    Pin(Pin),
+    /// End a pin.
+    Unpin(Unpin),
+    /// List the pins.
+    Pins,
 }
 
 impl Operation {
     /// The names in JSON, in the order of the wire.
-    pub const NAMES: [&'static str; 8] =
-        ["extract", "search", "estimate", "status", "cancel", "hold", "release", "holds"];
+    pub const NAMES: [&'static str; 11] = [
+        "extract", "search", "estimate", "status", "cancel", "hold", "release", "holds", "pin", "unpin",
+        "pins",
+    ];
 }
 
 /// Packets, as a savefile in chunks.

@@ -18,18 +18,20 @@ use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
     CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Held, HeldStatus, Hold, HoldId, HoldList,
-    Limits, MachineStatus, PolicyStatus, Release, Released, Request, Search, Status, StoreStatus,
+    Limits, MachineStatus, Pin, PinId, PinInfo, PinList, PolicyStatus, Release, Released, Request, Search,
+    Status, StoreStatus, Unpin,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
 use crate::alarms::Alarms;
 use crate::capture::{Counters, reading};
-use crate::clock::{Clock, monotonic_nanos};
+use crate::clock::{Clock, monotonic_nanos, wall};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::hold;
 use crate::machine;
+use crate::pins::{Pins, sum_up};
 use crate::query::{file_format, open};
 use crate::rates::Rates;
 use crate::report::{events_status, store_status};
@@ -64,6 +66,7 @@ pub struct Sensor {
     clock: Mutex<Clock>,
     store_seen: Mutex<Option<(u64, StoreStatus, HeldStatus)>>,
     alarms: Arc<Alarms>,
+    pins: Option<Arc<Pins>>,
 }
 
 impl Sensor {
@@ -72,7 +75,7 @@ impl Sensor {
     pub fn new(
         config: Config,
         config_hash: String,
-        capture: Option<CaptureView>,
+        (capture, pins): (Option<CaptureView>, Option<Arc<Pins>>),
         alarms: Arc<Alarms>,
     ) -> Self {
         let clock = Mutex::new(Clock::new(config.synchronised_marker.clone()));
@@ -85,6 +88,7 @@ impl Sensor {
             clock,
             store_seen: Mutex::default(),
             alarms,
+            pins,
         }
     }
 
@@ -161,7 +165,12 @@ impl Sensor {
 
     fn events_status(&self) -> Option<EventsStatus> {
         match events_status(self.store()) {
-            Ok(status) => status,
+            Ok(status) => status.map(|mut status| {
+                if let Some(pins) = &self.pins {
+                    sum_up(&mut status, &pins.list().pins);
+                }
+                status
+            }),
             Err(failure) => {
                 log::debug!("status of the event ring: {failure}");
                 None
@@ -278,6 +287,24 @@ impl Handler for Sensor {
     fn holds(&self, _request: &Request, _job: &mut Job) -> Result<HoldList, JobError> {
         hold::list(self.store()).map_err(|failure| self.failed(failure))
     }
+
+    fn pin(&self, request: &Request, pin: &Pin, _job: &mut Job) -> Result<PinInfo, JobError> {
+        let pins = self.pins.as_ref().ok_or_else(no_pins)?;
+        let why = request.reason.as_deref().unwrap_or_default();
+        pins.pin(PinId::of_request(request.id), pin, why, wall()).map_err(JobError::Failed)
+    }
+
+    fn unpin(&self, _request: &Request, unpin: &Unpin, _job: &mut Job) -> Result<PinInfo, JobError> {
+        self.pins.as_ref().ok_or_else(no_pins)?.unpin(unpin.pin).map_err(JobError::Invalid)
+    }
+
+    fn pins(&self, _request: &Request, _job: &mut Job) -> Result<PinList, JobError> {
+        Ok(self.pins.as_ref().ok_or_else(no_pins)?.list())
+    }
+}
+
+fn no_pins() -> JobError {
+    JobError::Invalid("this sensor's store has no event ring in use, so no session can be pinned".to_owned())
 }
 
 /// A hold is durable within two flushes; storage that takes longer than this fails.

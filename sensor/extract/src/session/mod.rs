@@ -8,7 +8,7 @@
 //! 4. The sessions that hold a match, or that were alive in the window, are given by the caller's second reading.
 
 mod extent;
-mod track;
+pub(crate) mod track;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -37,14 +37,14 @@ pub(crate) struct Widened {
 }
 
 /// A flow of fragments whose ports are not known.
-fn is_portless(key: &FlowKey) -> bool {
+pub(crate) fn is_portless(key: &FlowKey) -> bool {
     matches!(key.proto, proto::TCP | proto::UDP | proto::SCTP) && (key.a_port, key.b_port) == (0, 0)
 }
 
 /// Two hosts in order, and the protocol between them.
-type Pair = (AddrBytes, AddrBytes, u8);
+pub(crate) type Pair = (AddrBytes, AddrBytes, u8);
 
-fn pair_of(key: &FlowKey) -> Pair {
+pub(crate) fn pair_of(key: &FlowKey) -> Pair {
     (key.a.min(key.b), key.a.max(key.b), key.proto)
 }
 
@@ -68,6 +68,11 @@ impl Chosen {
         let last = dissection.layers.last().map(|layer| pair_of(&key_of(layer).0));
         let perhaps = is_orphan(dissection) && last.is_some_and(|pair| self.pairs.contains(&pair));
         if perhaps { Verdict::Perhaps } else { Verdict::No }
+    }
+
+    /// Whether sessions of this flow are among them.
+    pub fn has(&self, key: &FlowKey) -> bool {
+        self.sessions.contains_key(key)
     }
 
     fn span(&self) -> Option<TimeRange> {

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use hindcap_wire::flow::{FlowKey, proto};
-use hindcap_wire::time::TimeRange;
+use hindcap_wire::time::{TimeRange, Timestamp};
 
 use super::{Waiting, idle_nanos};
 use crate::limits::{CLOSING_NANOS, SYN_REPEAT_NANOS};
@@ -21,7 +21,7 @@ const ACK: u8 = 16;
 
 /// One packet as a flow sees it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pub key: FlowKey,
     /// From end `a` to end `b`.
     pub forward: bool,
@@ -30,6 +30,13 @@ pub(super) struct Seen {
     pub hit: bool,
     /// The same, whatever its time.
     pub fits: bool,
+}
+
+impl Seen {
+    /// Whether it opens a TCP connection.
+    pub const fn opens(&self) -> bool {
+        self.key.proto == proto::TCP && self.tcp_flags & (SYN | ACK) == SYN
+    }
 }
 
 /// One packet as its flows see it.
@@ -41,8 +48,9 @@ impl Waiting for Mark {
     }
 }
 
+/// A session so far.
 #[derive(Clone, Copy, Debug)]
-struct Track {
+pub(crate) struct Track {
     from: Place,
     to: Place,
     hit: bool,
@@ -54,15 +62,15 @@ struct Track {
 }
 
 impl Track {
-    const fn new(place: Place) -> Self {
+    pub const fn new(place: Place) -> Self {
         Self { from: place, to: place, hit: false, fits: false, fins: [false; 2], reset: false, acked: false }
     }
 
     /// Whether a packet at `place` belongs to a new session.
-    fn ends_before(&self, place: Place, seen: &Seen) -> bool {
+    pub fn ends_before(&self, place: Place, seen: &Seen) -> bool {
         let silence = place.at.0.saturating_sub(self.to.at.0);
         let closed = self.reset || self.fins == [true; 2];
-        let opens = seen.key.proto == proto::TCP && seen.tcp_flags & (SYN | ACK) == SYN;
+        let opens = seen.opens();
         let closing = self.reset || self.fins != [false; 2];
         let aged = self.acked && place.at > self.from.at.plus_nanos(SYN_REPEAT_NANOS);
         silence >= idle_nanos(seen.key.proto)
@@ -70,7 +78,14 @@ impl Track {
             || (opens && (closing || aged))
     }
 
-    fn take(&mut self, place: Place, seen: &Seen) {
+    /// Whether nothing of it can come any more at `now`.
+    pub fn is_over(&self, proto: u8, now: Timestamp) -> bool {
+        let silence = now.0.saturating_sub(self.to.at.0);
+        let closed = self.reset || self.fins == [true; 2];
+        silence >= idle_nanos(proto) || (closed && silence >= CLOSING_NANOS)
+    }
+
+    pub fn take(&mut self, place: Place, seen: &Seen) {
         self.to = place;
         self.hit |= seen.hit;
         self.fits |= seen.fits;
@@ -132,7 +147,7 @@ impl Tracks {
 #[cfg(test)]
 mod tests {
     use hindcap_store::Class;
-    use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
+    use hindcap_wire::time::NANOS_PER_SEC;
 
     use super::*;
 

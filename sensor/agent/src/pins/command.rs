@@ -1,0 +1,151 @@
+//! `hindcapd pin`, `unpin` and `pins`, on a store that nobody records into.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use hindcap_extract::priority;
+use hindcap_store::events::{open_pins, pins::PINS_BYTES};
+use hindcap_store::{Store, StoreError, StoreOptions, StoreSize, layout};
+use hindcap_wire::limits::{HOLD_WHO_BYTES_MAX, PIN_SECS_MAX, REQUEST_TEXT_BYTES_MAX};
+use hindcap_wire::message::{Pin, PinId, PinInfo, PinList, PinState};
+use hindcap_wire::time::NANOS_PER_SEC;
+
+use super::worker::Work;
+use super::{Pins, decode, pass};
+use crate::cli::{PinArgs, UnpinArgs, WholeStoreArgs};
+use crate::clock::wall;
+use crate::exit::{Code, Failure};
+use crate::query::open;
+
+/// Nobody records here, so everything is on the medium.
+const FLUSHED: Duration = Duration::ZERO;
+
+/// What there is without an event ring.
+#[must_use]
+pub fn no_event_ring(path: &Path) -> String {
+    format!(
+        "{}: the store has no event ring to pin sessions into; --event-share (or policy.event_share) gives it one",
+        path.display()
+    )
+}
+
+/// Who records into the store has its event ring as well.
+fn busy(error: StoreError) -> Failure {
+    match error {
+        StoreError::InUse { .. } => {
+            format!("{error}; while it is, pins are made through its broker: 'hindcap pin'").into()
+        }
+        error => error.into(),
+    }
+}
+
+/// The store's list and what copies for it.
+fn opened(path: &Path) -> Result<(Pins, Work), Failure> {
+    let store = Store::open_any(&StoreOptions::new(path, StoreSize::Keep)).map_err(busy)?;
+    let events = store.open_events().map_err(busy)?.ok_or_else(|| no_event_ring(path))?;
+    let pins = list_of(path, &events.geometry())?;
+    let work = Work { store: path.to_owned(), events, flush_interval: FLUSHED, hash_chain: true };
+    Ok((pins, work))
+}
+
+/// The list of the event ring of this shape.
+///
+/// # Errors
+/// It cannot be read.
+pub fn list_of(path: &Path, shape: &hindcap_store::volume::Geometry) -> Result<Pins, Failure> {
+    let (file, bytes) = open_pins(path)?.ok_or_else(|| no_event_ring(path))?;
+    let capacity = layout::store_bytes(shape.segment_bytes, shape.segments) + PINS_BYTES;
+    Ok(Pins::new(file, &bytes, capacity))
+}
+
+/// Copies the sessions of a query into the event ring; what a later recorder gets of them follows.
+///
+/// # Errors
+/// The store cannot be written, has no event ring, or the query cannot be meant.
+pub fn pin(args: &PinArgs) -> Result<Code, Failure> {
+    let doing = |failure: Failure| failure.doing("pin");
+    if let Err(error) = priority::idle() {
+        log::debug!("no idle priority: {error}");
+    }
+    let secs = args.lasts.0 / NANOS_PER_SEC;
+    if !(1..=PIN_SECS_MAX).contains(&secs) {
+        return Err(doing(format!("--for: from 1 s to {} days", PIN_SECS_MAX / 86_400).into()));
+    }
+    let (why, who) = (args.reason.clone().unwrap_or_default(), args.who.clone());
+    if why.len() > REQUEST_TEXT_BYTES_MAX || who.as_ref().is_some_and(|who| who.len() > HOLD_WHO_BYTES_MAX) {
+        let what = format!("--reason has {REQUEST_TEXT_BYTES_MAX} bytes at most, --who {HOLD_WHO_BYTES_MAX}");
+        return Err(doing(what.into()));
+    }
+    let now = wall();
+    let asked = Pin {
+        query: args.query.query(now)?,
+        for_secs: Some(secs),
+        max_bytes: args.max_bytes.map(|size| size.0),
+        who,
+    };
+    let (pins, work) = opened(&args.store.store).map_err(doing)?;
+    let made = pins.pin(drawn()?, &asked, &why, now).map_err(|error| doing(error.into()))?;
+    let mut copier = work.copier().map_err(doing)?;
+    let mut reader = open(&args.store.store).map_err(doing)?;
+    pass(&pins, &mut copier, &mut reader, &AtomicBool::new(false));
+    copier.close().map_err(|error| doing(error.into()))?;
+    let list = pins.list().pins;
+    let done = list.iter().find(|pin| pin.id == made.id).unwrap_or(&made);
+    if args.json {
+        println!("{}", serde_json::to_string(done)?);
+    } else {
+        println!("{done}");
+    }
+    Ok(code(done))
+}
+
+fn code(pin: &PinInfo) -> Code {
+    match pin.state {
+        PinState::Failed => Code::Error,
+        _ if pin.segments_missed > 0 || pin.state == PinState::Full => Code::Partial,
+        _ => Code::Done,
+    }
+}
+
+/// A name nobody else has.
+fn drawn() -> Result<PinId, Failure> {
+    let mut bytes = [0; 8];
+    let drawn = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    if drawn != bytes.len() {
+        return Err("the system gives no random numbers".into());
+    }
+    Ok(PinId::new(u64::from_le_bytes(bytes)))
+}
+
+/// Ends a pin.
+///
+/// # Errors
+/// There is no such pin, or the store is in use.
+pub fn unpin(args: &UnpinArgs) -> Result<Code, Failure> {
+    let doing = |failure: Failure| failure.doing("unpin");
+    let (pins, _work) = opened(&args.store.store).map_err(doing)?;
+    let pin = pins.unpin(args.pin).map_err(|error| doing(error.into()))?;
+    if args.json {
+        println!("{}", serde_json::to_string(&pin)?);
+    } else {
+        println!("{pin}");
+    }
+    Ok(Code::Done)
+}
+
+/// Lists the pins as they lie on the medium, beside a recorder.
+///
+/// # Errors
+/// There is no event ring, or the list cannot be read.
+pub fn pins(args: &WholeStoreArgs) -> Result<Code, Failure> {
+    let path = &args.store.store;
+    let (_, bytes) = open_pins(path)?.ok_or_else(|| Failure::from(no_event_ring(path)).doing("pins"))?;
+    let list = PinList { pins: decode(&bytes) };
+    if args.json {
+        println!("{}", serde_json::to_string(&list)?);
+    } else {
+        print!("{list}");
+    }
+    Ok(Code::Done)
+}

@@ -1,0 +1,201 @@
+//! One pass over all pins: each copies what is new into the event ring.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hindcap_extract::pin::{Copied, Follower, PinSink};
+use hindcap_extract::{ExtractError, Options};
+use hindcap_store::volume::any::AnyReader;
+use hindcap_store::{Class, Reader, Recorder, StoreError};
+use hindcap_wire::drops::DropCounts;
+use hindcap_wire::ledger::EventKind;
+use hindcap_wire::message::answer::Span;
+use hindcap_wire::message::{PinId, PinInfo, PinState};
+use hindcap_wire::packet::{Interface, Packet};
+use hindcap_wire::time::NANOS_PER_SEC;
+
+use super::{Pins, reading};
+use crate::clock::wall;
+
+/// How far behind the wall clock the medium may be, beside the flush interval.
+const SLACK_NANOS: u64 = 10 * NANOS_PER_SEC;
+/// Packets between two looks at the clock.
+const TICK_EVERY: u64 = 1024;
+
+/// What copies: the event ring's recorder, and how far each pin is.
+#[derive(Debug)]
+pub struct Copier {
+    recorder: Recorder,
+    followers: HashMap<PinId, Follower>,
+    flush_nanos: u64,
+}
+
+impl Copier {
+    /// Through `recorder`, beside a general ring that is written every `flush_nanos`.
+    #[must_use]
+    pub fn new(recorder: Recorder, flush_nanos: u64) -> Self {
+        Self { recorder, followers: HashMap::new(), flush_nanos }
+    }
+
+    /// Writes what there is and lets go of the event ring.
+    ///
+    /// # Errors
+    /// The last batches are not durable.
+    pub fn close(self) -> Result<(), StoreError> {
+        self.recorder.close(reading())
+    }
+
+    /// Packets that the event ring could not keep.
+    fn lost(&self) -> u64 {
+        self.recorder.drops().total()
+    }
+}
+
+/// Lets every pin that is at work copy what is new.
+pub fn pass(pins: &Pins, copier: &mut Copier, reader: &mut Reader<AnyReader>, stop: &AtomicBool) {
+    let active = pins.active();
+    copier.followers.retain(|id, _| active.iter().any(|pin| pin.id == *id));
+    for pin in active {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        one(pins, copier, reader, stop, &pin);
+    }
+    let events = reader.segments().iter().filter(|segment| segment.class == Class::Event);
+    if let Some(oldest) = events.map(|segment| segment.generation).min() {
+        pins.overwritten(oldest);
+    }
+}
+
+fn one(pins: &Pins, copier: &mut Copier, reader: &mut Reader<AnyReader>, stop: &AtomicBool, pin: &PinInfo) {
+    let now = wall();
+    let began = !copier.followers.contains_key(&pin.id);
+    let mut follower = copier.followers.remove(&pin.id).unwrap_or_else(|| Follower::new(&pin.query));
+    let lost = copier.lost();
+    let mut sink = Sink {
+        recorder: &mut copier.recorder,
+        left: pin.max_bytes.saturating_sub(pin.bytes),
+        taken: 0,
+        refused: None,
+    };
+    if began {
+        sink.mark(pin.id, true);
+    }
+    let generation = sink.recorder.health().snapshot().acked.0;
+    let options = Options { cancelled: Some(stop), ..Options::default() };
+    let done = follower.step(reader, &options, now, &mut sink);
+    let refused = sink.refused.take();
+    let recorded = now.minus_nanos(copier.flush_nanos.saturating_mul(2).saturating_add(SLACK_NANOS));
+    let over = follower.is_over(Some(recorded));
+    let lost = copier.lost() - lost;
+    let (state, detail) = match (&done, refused) {
+        (Err(error), _) => (PinState::Failed, failed(error)),
+        // It is repeated from the beginning, which copies only what is missing.
+        _ if lost > 0 => (pin.state, format!("the event ring cannot be written: {lost} copies are repeated")),
+        (_, Some(Refused::Full)) => (
+            PinState::Full,
+            format!("it may copy {} bytes and has; what came later is not in the event ring", pin.max_bytes),
+        ),
+        (_, Some(Refused::Interface(error))) => (PinState::Failed, error),
+        (Ok(copied), None) if copied.unfinished => (pin.state, pin.detail.clone()),
+        (Ok(copied), None) if over && pin.packets + copied.packets == 0 => (
+            PinState::Ended,
+            String::from("nothing to copy: no such session, or the event ring has it already"),
+        ),
+        (Ok(_), None) if over => (PinState::Ended, String::new()),
+        (Ok(_), None) if now >= pin.expires => (PinState::Expired, String::new()),
+        (Ok(_), None) => (PinState::Following, format!("{} sessions may go on", follower.live())),
+    };
+    if !state.is_active() {
+        let mut sink = Sink { recorder: &mut copier.recorder, left: 0, taken: 0, refused: None };
+        sink.mark(pin.id, false);
+        log::info!("pin {}: {}", pin.id, state.name());
+    }
+    let finished = done.as_ref().is_ok_and(|copied| !copied.unfinished) && lost == 0;
+    if finished && state.is_active() {
+        copier.followers.insert(pin.id, follower);
+    }
+    let copied = done.unwrap_or_default();
+    pins.update(pin.id, copied.packets > 0 || copied.segments_missed > 0, |pin| {
+        account(pin, &copied, lost, generation);
+        (pin.state, pin.detail) = (state, detail);
+    });
+}
+
+fn account(pin: &mut PinInfo, copied: &Copied, lost: u64, generation: u64) {
+    pin.segments_missed += copied.segments_missed;
+    let kept = copied.packets.saturating_sub(lost);
+    if kept == 0 {
+        return;
+    }
+    if pin.first_generation == 0 {
+        pin.first_generation = generation.max(1);
+    }
+    pin.packets += kept;
+    pin.bytes += copied.bytes;
+    pin.span = match (pin.span, copied.span) {
+        (Some(one), Some(two)) => {
+            Some(Span { first: one.first.min(two.first), last: one.last.max(two.last) })
+        }
+        (one, two) => one.or(two),
+    };
+}
+
+fn failed(error: &ExtractError) -> String {
+    error.to_string()
+}
+
+enum Refused {
+    Full,
+    Interface(String),
+}
+
+struct Sink<'a> {
+    recorder: &'a mut Recorder,
+    left: u64,
+    taken: u64,
+    refused: Option<Refused>,
+}
+
+impl Sink<'_> {
+    fn tick(&mut self) {
+        self.recorder.tick(reading(), DropCounts::default());
+    }
+
+    /// Notes in the event ring that copying for a pin begins or ends.
+    fn mark(&mut self, id: PinId, begins: bool) {
+        self.tick();
+        self.recorder.event(EventKind::Pin { pin: id.number(), begins });
+        self.recorder.flush();
+    }
+}
+
+impl PinSink for Sink<'_> {
+    fn packet(&mut self, interface: &Interface, packet: &Packet<'_>) -> bool {
+        let bytes = packet.bytes.len() as u64;
+        if bytes > self.left {
+            self.refused = Some(Refused::Full);
+            return false;
+        }
+        if self.taken % TICK_EVERY == 0 {
+            self.tick();
+        }
+        match self.recorder.interface(interface) {
+            Ok(number) => self.recorder.push(&Packet { interface: number, ..*packet }),
+            Err(error) => {
+                self.refused = Some(Refused::Interface(error.to_string()));
+                return false;
+            }
+        }
+        self.left -= bytes;
+        self.taken += 1;
+        true
+    }
+
+    fn flush(&mut self) {
+        self.tick();
+        if self.taken > 0 {
+            self.recorder.flush();
+        }
+    }
+}
