@@ -275,6 +275,24 @@ fn a_tunnelled_packet_is_truncated_only_where_all_its_flows_stay() {
     assert_eq!(judge(&mut thinner, &vxlan(&other)), Verdict::Keep, "the tunnel is not one flow");
 }
 
+#[test]
+fn a_packet_whose_headers_would_be_cut_off_stays_whole() {
+    // IPv6 with 264 bytes of destination options before TCP.
+    let plain = Frame { v6: true, ..Frame::tcp(PSH, vec![7; 1000]) }.bytes();
+    let mut frame = plain[..54].to_vec();
+    frame[18..20].copy_from_slice(&(264 + 1020_u16).to_be_bytes());
+    frame[20] = 60;
+    frame.extend([6, 32, 1, 254]);
+    frame.resize(54 + 258, 0);
+    frame.extend([1, 4, 0, 0, 0, 0]);
+    frame.extend(&plain[54..]);
+    let mut found = hindcap_wire::packet::Dissection::new();
+    hindcap_wire::packet::dissect(ETHERNET, &frame, frame.len() as u32, &mut found);
+    assert_eq!(found.layers[0].tuple.dst_port, 443, "{found:?}");
+    let mut thinner = thinner(Some(1), 1, false);
+    assert!((0..200).all(|_| judge_at(&mut thinner, &frame, 0) == Verdict::Keep));
+}
+
 /// Whatever comes: no panic, and a truncated packet stays what it was, with its length on the wire.
 #[test]
 fn any_bytes_at_all() {
