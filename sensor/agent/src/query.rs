@@ -23,7 +23,8 @@ use crate::stop::Stop;
 /// # Errors
 /// There is no store, or it cannot be read.
 pub fn open(path: &Path) -> Result<Reader<AnyReader>, Failure> {
-    let general = Reader::open(open_reader(path)?.0, ReaderOptions::default())?;
+    let options = ReaderOptions { now: Some(wall()), ..ReaderOptions::default() };
+    let general = Reader::open(open_reader(path)?.0, options)?;
     let events = match open_events_reader(path) {
         Ok(None) => return Ok(general),
         Ok(Some((volume, _))) => Reader::open(volume, ReaderOptions::default()).map_err(Failure::from),
@@ -160,7 +161,11 @@ pub fn code(answer: &Answer) -> Code {
 }
 
 fn empty(why: Option<&WhyEmpty>) -> Code {
-    if matches!(why, Some(WhyEmpty::Pruned { .. })) { Code::OutOfRetention } else { Code::NothingMatched }
+    if matches!(why, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. })) {
+        Code::OutOfRetention
+    } else {
+        Code::NothingMatched
+    }
 }
 
 fn print<T: Serialize + std::fmt::Display>(answer: &T, json: bool) -> Result<(), Failure> {

@@ -158,7 +158,11 @@ fn or_absent(
 
 /// How long packets are kept, in the words of the store.
 fn keep_policy(config: &Config) -> KeepPolicy {
-    KeepPolicy { held_share: config.held_share.0, max_age_secs: 0, min_age_secs: config.min_age.0.as_secs() }
+    KeepPolicy {
+        held_share: config.held_share.0,
+        max_age_secs: config.max_age.0.as_secs(),
+        min_age_secs: config.min_age.0.as_secs(),
+    }
 }
 
 fn connect(

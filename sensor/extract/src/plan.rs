@@ -58,7 +58,7 @@ pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan
     let (segments, pinned) = by_class(reader.segments());
     let mut plan = Plan {
         script: Script { reads: selector.reads, ..Script::default() },
-        survey: Survey::new(query.time, &segments),
+        survey: Survey::new(query.time, &segments, reader.horizon()),
         query: query.clone(),
         selector,
         link_types: Vec::new(),
@@ -115,7 +115,7 @@ pub(crate) fn survey<V: VolumeRead>(
     window: TimeRange,
     segments: &[SegmentInfo],
 ) -> Survey {
-    let mut survey = Survey::new(window, segments);
+    let mut survey = Survey::new(window, segments, reader.horizon());
     for (segment, near) in segments.iter().zip(neighbourhood(window, segments)) {
         let doc = if near && tells(segment) { reader.index(segment).ok() } else { None };
         match doc {

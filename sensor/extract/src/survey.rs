@@ -40,6 +40,8 @@ pub(crate) struct Survey {
     /// When the recorder stopped, if nothing was recorded since.
     stopped: Option<Timestamp>,
     pruned: bool,
+    /// What is older is not given out.
+    horizon: Option<Timestamp>,
     /// Stretches between segments that are kept, from which what was recorded has been pruned.
     pruned_between: Vec<TimeRange>,
 }
@@ -67,7 +69,7 @@ fn pruned_between(segments: &[SegmentInfo]) -> Vec<TimeRange> {
 
 impl Survey {
     /// Of `window`, in a store with these `segments`.
-    pub fn new(window: TimeRange, segments: &[SegmentInfo]) -> Self {
+    pub fn new(window: TimeRange, segments: &[SegmentInfo], horizon: Option<Timestamp>) -> Self {
         let with_packets = || segments.iter().filter(|segment| segment.packets > 0);
         Self {
             window,
@@ -75,6 +77,7 @@ impl Survey {
             newest: with_packets().map(|segment| segment.last).max(),
             pruned: segments.first().is_some_and(|segment| segment.generation > 1),
             pruned_between: pruned_between(segments),
+            horizon,
             ..Self::default()
         }
     }
@@ -282,6 +285,11 @@ impl Survey {
         if let Some(oldest) = self.oldest.filter(|oldest| self.pruned && self.begins_before(*oldest)) {
             notes.push(format!("packets before {oldest} have been pruned"));
         }
+        if let Some(horizon) = self.horizon.filter(|horizon| self.window.start < *horizon) {
+            notes.push(format!(
+                "packets older than {horizon} are not given out any more, by policy, unless they are held"
+            ));
+        }
         for pruned in self.pruned_between.iter().filter_map(|pruned| overlap(*pruned, self.window)).take(4) {
             notes.push(format!("packets from {} to {} have been pruned", pruned.start, pruned.end));
         }
@@ -309,6 +317,9 @@ impl Survey {
 
     /// Why nothing was found, when `unreadable` bytes could have held matches.
     pub fn why_empty(&self, unreadable: u64) -> WhyEmpty {
+        if let Some(before) = self.horizon.filter(|horizon| self.window.end <= *horizon) {
+            return WhyEmpty::TooOld { before };
+        }
         let Some((oldest, newest)) = self.oldest.zip(self.newest) else { return WhyEmpty::EmptyStore };
         let before = self.window.end <= oldest;
         if self.pruned && (before || self.begins_before(oldest)) {
@@ -422,7 +433,7 @@ mod tests {
     fn segments_of_one_import_are_one_recorded_interval() {
         let far = 10 + 2 * IMPORT_SILENCE_NANOS;
         let segments = [imported(0, 0, 10), imported(1, 12, 20), imported(2, far, far + 9)];
-        let mut survey = Survey::new(TimeRange::ALL, &segments);
+        let mut survey = Survey::new(TimeRange::ALL, &segments, None);
         for segment in &segments {
             survey.add_eventless(segment);
         }

@@ -273,6 +273,22 @@ pub(crate) fn write_filter(
     Ok(bytes)
 }
 
+/// Forgets what is said of `segment`: entry and filter become zeros. Durable when it returns.
+pub(crate) fn erase(volume: &mut impl VolumeWrite, segment: u32) -> Result<(), VolumeError> {
+    let layout = Layout::of(&volume.geometry());
+    let at = u64::from(segment) * ENTRY_BYTES as u64;
+    let mut block = [0; ALIGN as usize];
+    volume.read(Area::Catalog, at / ALIGN * ALIGN, &mut block)?;
+    let inside = (at % ALIGN) as usize;
+    if block[inside..inside + ENTRY_BYTES].iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    block[inside..inside + ENTRY_BYTES].fill(0);
+    volume.write(Area::Catalog, at / ALIGN * ALIGN, &block)?;
+    volume.write(Area::Catalog, layout.slot(segment), &vec![0; layout.slot_bytes as usize])?;
+    volume.flush(Area::Catalog)
+}
+
 /// Entries share sectors: the block of each group of neighbours is read, changed and written.
 fn write_entries(
     volume: &mut impl VolumeWrite,

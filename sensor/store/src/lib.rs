@@ -15,6 +15,7 @@
 //! - [`wear`]: odometer, endurance, health registers, forecasts, the write budget.
 //! - [`volume`]: the one door to storage; a directory, or FAT32 on a card. [`sim`] is a medium that forgets, for tests.
 
+mod age;
 pub mod catalog;
 mod eject;
 mod error;

@@ -117,6 +117,23 @@ impl Ring {
         (number as u32, self.highest)
     }
 
+    /// The segment that holds `generation`.
+    pub(crate) fn number_of(&self, generation: u64) -> Option<u32> {
+        self.used().find(|(_, other)| *other == generation).map(|(number, _)| number)
+    }
+
+    /// Recording passes the segment over until it is forgotten.
+    pub(crate) fn set_aside(&mut self, number: u32) {
+        if let Some(slot) = self.generations.get_mut(number as usize) {
+            *slot = GONE;
+        }
+    }
+
+    /// Whether nothing is known to be in the segment.
+    pub(crate) fn is_unused(&self, number: u32) -> bool {
+        self.generations.get(number as usize) == Some(&0)
+    }
+
     /// The segment turned out to hold no batch: it is used before all others, though its generation is spent.
     pub(crate) fn forget(&mut self, number: u32) {
         if let Some(slot) = self.generations.get_mut(number as usize) {

@@ -249,6 +249,8 @@ impl VolumeWrite for SimVolume {
 }
 
 #[cfg(test)]
+mod ageing;
+#[cfg(test)]
 pub(crate) mod explore;
 #[cfg(test)]
 pub(crate) mod faults;

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use hindcap_store::holds::KeepPolicy;
 use hindcap_store::verify::{SegmentKind, verify};
 use hindcap_store::{Reading, RecorderOptions, Store, StoreOptions, StoreSize, open_reader, segment_path};
 use hindcap_wire::drops::DropCounts;
@@ -119,4 +120,40 @@ fn sealed_segments_open_without_notice_and_a_killed_recorder_goes_on() {
     assert_eq!(generations, (1..=sealed + 1).map(|n| n.to_string()).collect::<Vec<_>>(), "{notes}");
     assert!(lines.iter().rev().skip(1).all(|line| line.ends_with("  sealed")), "{notes}");
     assert!(lines.last().unwrap().ends_with("  open"), "{notes}");
+}
+
+/// What has passed the maximum age is gone from the files, which keep their room; nothing is written for it where the file
+/// system can forget a range.
+#[test]
+fn what_has_passed_the_maximum_age_is_gone_from_the_files() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    record(&path, 0, 6_000, true);
+    let keep = KeepPolicy { max_age_secs: 3_600, ..KeepPolicy::default() };
+    let options = RecorderOptions { keep: Some(keep), ..RecorderOptions::inline() };
+    // Two hours later the recorder is back, on a link on which nothing happens.
+    let later = 7_200_000;
+    let mut recorder =
+        Store::open_or_create(&self::options(&path, 40)).unwrap().recorder(options, reading(later)).unwrap();
+    recorder.rotate();
+    let before = recorder.health().snapshot().bytes_written;
+    (0..8_000).for_each(|tick| recorder.tick(reading(later + tick * 100), DropCounts::default()));
+    let written = recorder.health().snapshot().bytes_written - before;
+    recorder.close(reading(later + 900_000)).unwrap();
+    let (_, state) = open_reader(&path).unwrap();
+    let mut empty = 0;
+    for number in 0..state.segments {
+        let file = segment_path(&path, number);
+        let bytes = std::fs::read(&file).unwrap();
+        empty += u32::from(bytes.iter().all(|byte| *byte == 0));
+        let allocated = std::fs::metadata(&file).unwrap().blocks() * 512;
+        assert!(allocated >= 4 << 20, "{} has {allocated} bytes of room left", file.display());
+        assert!(
+            !bytes.windows(8).any(|eight| eight == [192, 0, 2, 1, 0x30, 0x39, 0x9c, 0x40]),
+            "packets are left"
+        );
+    }
+    assert!(empty >= state.segments - 1, "{empty} of {} are empty", state.segments);
+    println!("{written} bytes written");
 }

@@ -144,7 +144,7 @@ pub(crate) fn search(
 fn exit_of_list(sessions: &Sessions) -> Code {
     match (sessions.rows.is_empty(), sessions.why_empty) {
         (false, _) => Code::Done,
-        (true, Some(WhyEmpty::Pruned { .. })) => Code::OutOfRetention,
+        (true, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. })) => Code::OutOfRetention,
         (true, _) => Code::NothingMatched,
     }
 }
@@ -166,7 +166,7 @@ pub(crate) fn estimate(
         print(&estimate.to_string())?
     }
     Ok(match (estimate.packets_max, estimate.why_empty) {
-        (0, Some(WhyEmpty::Pruned { .. })) => Code::OutOfRetention,
+        (0, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. })) => Code::OutOfRetention,
         (0, _) => Code::NothingMatched,
         _ => Code::Done,
     })

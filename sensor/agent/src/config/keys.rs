@@ -286,6 +286,12 @@ pub const KEYS: &[Key] = &[
         meaning: "segments that holds may take together, rounded up; half of the ring and two segments always stay with recording",
     },
     Key {
+        name: "policy.max_age",
+        default: Some("0s"),
+        kind: Kind::Duration(0, 3_650 * 86_400_000),
+        meaning: "age from which on packets are not given out any more and are removed from the medium, unless they are held. 0s: no limit",
+    },
+    Key {
         name: "policy.min_age",
         default: Some("0s"),
         kind: Kind::Duration(0, 3_650 * 86_400_000),

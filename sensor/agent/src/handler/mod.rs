@@ -335,6 +335,7 @@ fn refused(error: ExtractError) -> JobError {
 fn gone(found: u64, why: Option<&WhyEmpty>) -> Result<(), JobError> {
     match why {
         Some(WhyEmpty::Pruned { oldest }) if found == 0 => Err(JobError::Gone { oldest: Some(*oldest) }),
+        Some(WhyEmpty::TooOld { before }) if found == 0 => Err(JobError::Gone { oldest: Some(*before) }),
         _ => Ok(()),
     }
 }

@@ -182,7 +182,8 @@ impl Search {
             return;
         };
         self.read.insert((segment.class, segment.number));
-        for flow in doc.flows() {
+        let not_before = reader.not_before(segment);
+        for flow in doc.flows().filter(|flow| flow.last >= not_before) {
             let row = Row::of(&flow, segment.class);
             let within = self.window.touches(row.first, row.last);
             if within != (what == Take::Beyond)

@@ -22,24 +22,31 @@ const STEPPED_NANOS: u64 = 86_400 * NANOS_PER_SEC;
 /// Whether the clock may end holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steadiness {
+    steady_nanos: u64,
+    stepped_nanos: u64,
     /// Monotonic time from which on it may.
     from: u64,
 }
 
 impl Steadiness {
     pub(crate) const fn new(now: Reading) -> Self {
-        Self { from: now.monotonic_nanos.saturating_add(STEADY_NANOS) }
+        Self::with(now, STEADY_NANOS, STEPPED_NANOS)
+    }
+
+    /// One that asks for other lengths of time: synchronised for the first, not stepped for the second.
+    pub(crate) const fn with(now: Reading, steady_nanos: u64, stepped_nanos: u64) -> Self {
+        Self { steady_nanos, stepped_nanos, from: now.monotonic_nanos.saturating_add(steady_nanos) }
     }
 
     /// The wall clock has stepped.
     pub(crate) fn stepped(&mut self, now: Reading) {
-        self.from = self.from.max(now.monotonic_nanos.saturating_add(STEPPED_NANOS));
+        self.from = self.from.max(now.monotonic_nanos.saturating_add(self.stepped_nanos));
     }
 
     /// Whether a wall clock reading can end something that is not to end early.
     pub(crate) fn trusts(&mut self, now: Reading) -> bool {
         if now.clock == ClockState::NotSynchronised {
-            self.from = self.from.max(now.monotonic_nanos.saturating_add(STEADY_NANOS));
+            self.from = self.from.max(now.monotonic_nanos.saturating_add(self.steady_nanos));
         }
         now.monotonic_nanos >= self.from
     }

@@ -61,6 +61,8 @@ pub struct Keep {
     /// The highest generation when this was written. Segments that were emptied do not tell theirs any more, and no
     /// generation is ever used twice.
     pub generation: u64,
+    /// The segment that is being emptied because it has passed the maximum age, and its generation.
+    pub emptying: Option<(u32, u64)>,
     /// Oldest first.
     pub holds: Vec<Hold>,
 }

@@ -27,7 +27,9 @@ use std::sync::Arc;
 use hindcap_wire::index::{FilterKey, IndexDoc, IndexLimits, PageSet};
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::packet::{LinkType, Packet};
+use hindcap_wire::time::{ClockState, Timestamp};
 
+use crate::age::horizon;
 use crate::provisional::claimed_end;
 use crate::store::load_from;
 use crate::volume::{Area, VolumeRead};
@@ -45,11 +47,13 @@ pub struct ReaderOptions {
     pub index_cache_bytes: usize,
     /// Makes the hash tables of an index that is built here hard to aim at.
     pub seed: u64,
+    /// The time, for the maximum age: packets older than that are not given out, unless a hold keeps them. Without it everything is.
+    pub now: Option<Timestamp>,
 }
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        Self { filter_cache_bytes: 1024 * 1024, index_cache_bytes: 1024 * 1024, seed: 0 }
+        Self { filter_cache_bytes: 1024 * 1024, index_cache_bytes: 1024 * 1024, seed: 0, now: None }
     }
 }
 
@@ -92,6 +96,30 @@ impl Visitor for Each<'_> {
     }
 }
 
+/// Passes over what has passed the maximum age.
+struct Young<'a> {
+    not_before: Timestamp,
+    visitor: &'a mut dyn Visitor,
+}
+
+impl Visitor for Young<'_> {
+    fn is_choosy(&self) -> bool {
+        self.visitor.is_choosy()
+    }
+
+    fn may_want(&mut self, link_type: LinkType, head: &[u8], orig_len: u32) -> bool {
+        self.visitor.may_want(link_type, head, orig_len)
+    }
+
+    fn packet(&mut self, at: PacketAt<'_>) -> ControlFlow<()> {
+        if at.packet.timestamp < self.not_before {
+            ControlFlow::Continue(())
+        } else {
+            self.visitor.packet(at)
+        }
+    }
+}
+
 /// An index and the stretches of its segment, in bytes, that hold no whole batch.
 #[derive(Clone, Debug)]
 struct Indexed {
@@ -118,6 +146,9 @@ pub struct Reader<V> {
     buffer: Vec<u8>,
     /// The event ring beside this one.
     events: Option<Box<Self>>,
+    horizon: Option<Timestamp>,
+    /// Generations that the horizon does not touch, ascending.
+    exempt: Vec<u64>,
 }
 
 impl<V: VolumeRead> Reader<V> {
@@ -137,6 +168,8 @@ impl<V: VolumeRead> Reader<V> {
             scan: None,
             buffer: Vec::new(),
             events: None,
+            horizon: None,
+            exempt: Vec::new(),
         };
         reader.refresh()?;
         Ok(reader)
@@ -167,6 +200,7 @@ impl<V: VolumeRead> Reader<V> {
 
     fn list(&mut self) {
         self.infos = self.known.iter().map(|known| known.info.clone()).collect();
+        self.hide_old();
         let events = self.events.iter().flat_map(|events| events.segments());
         self.infos.extend(events.map(|info| SegmentInfo { class: Class::Event, ..info.clone() }));
     }
@@ -188,6 +222,38 @@ impl<V: VolumeRead> Reader<V> {
         self.filters.forget_before(oldest);
         self.indexes.retain(|indexed| indexed.generation >= oldest);
         Ok(())
+    }
+
+    /// Leaves out segments that have passed the maximum age, and dates those that have in part by the rest of them.
+    fn hide_old(&mut self) {
+        let state = load_from(&self.volume, Path::new("")).ok().map(|(state, _)| state);
+        let keep = state.map(|state| state.keep).unwrap_or_default();
+        self.horizon = self.options.now.and_then(|now| horizon(&keep, now));
+        let Some(horizon) = self.horizon else { return };
+        // Nobody knows how old packets are that were recorded without a clock.
+        let exempt = |info: &SegmentInfo| {
+            keep.is_held(info.generation) || info.clock == ClockState::NotSynchronised || info.packets == 0
+        };
+        self.exempt = self.infos.iter().filter(|info| exempt(info)).map(|info| info.generation).collect();
+        self.infos.retain(|info| exempt(info) || info.last >= horizon);
+        for info in self.infos.iter_mut().filter(|info| !exempt(info)) {
+            info.first = info.first.max(horizon);
+        }
+    }
+
+    /// The instant before which packets have passed the maximum age, if there is one.
+    #[must_use]
+    pub const fn horizon(&self) -> Option<Timestamp> {
+        self.horizon
+    }
+
+    /// The instant before which packets of `segment` are not given out.
+    #[must_use]
+    pub fn not_before(&self, segment: &SegmentInfo) -> Timestamp {
+        // What was pinned outlives the age, as what is held does.
+        let pinned = segment.class != Class::General;
+        let exempt = pinned || self.exempt.binary_search(&segment.generation).is_ok();
+        self.horizon.filter(|_| !exempt).unwrap_or(Timestamp::MIN)
     }
 
     /// All segments that hold something, oldest generation first; those of the event ring, if it is read, come last.
@@ -369,11 +435,13 @@ impl<V: VolumeRead> Reader<V> {
             return served;
         }
         let Indexed { doc, .. } = self.indexed(segment)?;
+        let not_before = self.not_before(segment);
+        let mut young = Young { not_before, visitor };
         let mut served = Served::default();
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reading =
             Pages { volume: &self.volume, segment: segment.number, doc: &doc, buffer: &mut buffer };
-        let done = reading.serve(pages, &mut served, visitor);
+        let done = reading.serve(pages, &mut served, &mut young);
         self.buffer = buffer;
         done?;
         if !served.damage.is_empty() {

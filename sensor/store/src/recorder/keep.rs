@@ -79,6 +79,13 @@ impl Keeping {
         ring.set_keep(&self.keep);
     }
 
+    /// What the last recorder was emptying: unused by now, or still of the generation that had passed its age.
+    pub(super) fn emptying(&self, ring: &Ring) -> Option<u32> {
+        let (number, generation) = self.keep.emptying?;
+        let still = ring.number_of(generation) == Some(number) && !self.keep.is_held(generation);
+        (still || ring.is_unused(number)).then_some(number)
+    }
+
     pub(super) fn stepped(&mut self, now: Reading) {
         self.steadiness.stepped(now);
     }
@@ -95,6 +102,21 @@ impl Recorder {
     #[cfg(test)]
     pub(crate) fn ignore_holds(&mut self) {
         self.ring.ignore_holds = true;
+    }
+
+    pub(super) const fn kept_now(&self) -> &Keep {
+        &self.keeping.keep
+    }
+
+    /// Whether the state does not say yet what is known here.
+    pub(super) const fn keeping_busy(&self) -> bool {
+        self.keeping.changed || self.keeping.pending.is_some()
+    }
+
+    /// The state is to say which segment is being emptied.
+    pub(super) fn note_emptying(&mut self, segment: Option<(u32, u64)>) {
+        self.keeping.keep.emptying = segment;
+        self.keeping.changed = true;
     }
 
     /// One step: what waits to be written, a hold whose time is over, or the next command.

@@ -8,6 +8,7 @@
 //! - `clock`: flush interval, clock steps, drops, back-off while storage fails.
 //! - `outage`: what waits in memory while storage fails or is away.
 
+mod age;
 mod clock;
 mod interfaces;
 mod keep;
@@ -97,6 +98,7 @@ pub struct Recorder {
     /// The policy step in force, as it was written.
     step: Option<Event>,
     keeping: keep::Keeping,
+    aging: age::Aging,
 }
 
 impl<V: VolumeWrite + Send + 'static> Store<V> {
@@ -166,6 +168,7 @@ impl Recorder {
             thinner: None,
             step: None,
             keeping: keep::Keeping::new(now),
+            aging: age::Aging::new(now),
         }
     }
 
@@ -310,11 +313,15 @@ impl Recorder {
         self.collect();
         if let Some(step) = self.clock.advance(now, drops) {
             self.keeping.stepped(now);
+            self.aging.stepped(now);
             self.event(step);
         }
         self.look_after_storage();
         match self.storage {
-            Storage::There | Storage::Failed => self.look_after_holds(),
+            Storage::There | Storage::Failed => {
+                self.look_after_holds();
+                self.look_after_ages();
+            }
             Storage::Away | Storage::Mounting => self.refuse_holds(),
         }
         self.look_after_policy();
@@ -405,6 +412,7 @@ impl Recorder {
                 self.sealing = self.sealing.saturating_sub(1);
             }
             Done::Keep(written) => self.kept(written),
+            Done::Empty(result) => self.emptied(result),
             Done::Seal(None) | Done::Close => {}
         }
     }

@@ -37,6 +37,11 @@ impl Open {
         Self { number, generation, end: 0, sequence: 0, times, packets: 0, captured_bytes: 0 }
     }
 
+    /// The oldest packet, in what was handed over.
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        (self.packets > 0).then_some(self.times.0)
+    }
+
     /// Goes on behind what recovery found.
     pub(super) const fn resume(found: &Resumed) -> Self {
         let Resumed { number, generation, end, sequence, times, packets, captured_bytes, .. } = *found;
@@ -225,6 +230,7 @@ impl Recorder {
             self.sealing += indexed;
         }
         self.hold_sealed(generation, open.times);
+        self.aging.note(generation, open.times);
     }
 
     /// Seals the open segment before it is full, so that every program reads it to its end without notice.

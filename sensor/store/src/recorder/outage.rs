@@ -286,6 +286,11 @@ impl Recorder {
         (self.ring, self.epoch, self.storage) = (ring, epoch, Storage::There);
         self.keeping.mounted(keep, segment_bytes);
         self.keeping.catch_up(&mut self.ring, &notes);
+        self.aging.mounted(&notes, segment_bytes);
+        if let Some(number) = self.keeping.emptying(&self.ring) {
+            self.ring.set_aside(number);
+            self.aging.resume(number);
+        }
         self.data_limit = crate::writer::tail::data_limit(segment_bytes);
         self.interfaces.begin_segment();
         self.open = None;

@@ -126,6 +126,8 @@ pub(crate) struct Driver<M> {
     readings: usize,
     booted: u64,
     wall: Timestamp,
+    /// Maximum age of what is recorded.
+    pub max_age_secs: u64,
 }
 
 /// Seconds that the wall clock is set to: as a box without a clock begins, before and behind the end of 32 bits with and
@@ -151,6 +153,7 @@ impl<M: Medium> Driver<M> {
             readings: 0,
             booted: 0,
             wall: Timestamp(1_000),
+            max_age_secs: 0,
         }
     }
 
@@ -167,7 +170,8 @@ impl<M: Medium> Driver<M> {
 
     pub(crate) fn start(&mut self) {
         let store = Store::mount(self.volume.clone()).unwrap();
-        let keep = Some(KeepPolicy { held_share: 50, ..KeepPolicy::default() });
+        let max_age_secs = self.max_age_secs;
+        let keep = Some(KeepPolicy { held_share: 50, max_age_secs, min_age_secs: 0 });
         let options = RecorderOptions { hash_chain: false, keep, ..RecorderOptions::inline() };
         self.booted = self.now - 100;
         let mut recorder = store.recorder(options, self.clock()).unwrap();
@@ -208,7 +212,7 @@ impl<M: Medium> Driver<M> {
         self.note();
     }
 
-    fn rotate(&mut self) {
+    pub(crate) fn rotate(&mut self) {
         self.recorder.as_mut().unwrap().rotate();
         self.note();
     }
@@ -222,7 +226,7 @@ impl<M: Medium> Driver<M> {
         self.beliefs.push((self.volume.log_len(), self.believed.clone()));
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.note();
         self.recorder = None;
     }

@@ -142,6 +142,14 @@ impl VolumeWrite for AnyVolume {
         }
     }
 
+    fn erase(&mut self, area: Area, offset: u64, bytes: u64) -> Result<bool, VolumeError> {
+        match self {
+            Self::Dir(volume) => volume.erase(area, offset, bytes),
+            Self::Fat(volume) => volume.erase(area, offset, bytes),
+            Self::Absent(_) => Ok(false),
+        }
+    }
+
     fn request_bytes(&self, area: Area, bytes: usize) -> u64 {
         match self {
             Self::Dir(volume) => volume.request_bytes(area, bytes),

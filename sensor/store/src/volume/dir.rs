@@ -269,6 +269,20 @@ impl VolumeWrite for DirVolume {
         file.sync_data().map_err(io_error("flush", &path))
     }
 
+    /// Keeps the room and forgets what is in it: the file system notes that the range was never written.
+    fn erase(&mut self, area: Area, offset: u64, bytes: u64) -> Result<bool, VolumeError> {
+        check(self.geometry(), area, offset, bytes as usize)?;
+        let path = area_path(self.path(), area);
+        let flags = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(self.file(area, Mode::Buffered)?, flags, offset, bytes) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS | rustix::io::Errno::INVAL) => {
+                Ok(false)
+            }
+            Err(error) => Err(io_error("erase", &path)(error.into())),
+        }
+    }
+
     /// Replaces `CONTENTS.txt` through a temporary name; a failure costs a person's convenience only.
     fn note_contents(&mut self, text: &str) -> u64 {
         let (path, fresh) = (self.path().join(CONTENTS_FILE), self.path().join("CONTENTS.new"));

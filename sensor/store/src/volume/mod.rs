@@ -128,6 +128,16 @@ pub trait VolumeWrite: VolumeRead {
         bytes as u64
     }
 
+    /// Makes `bytes` bytes of `area` read as zeros without writing them, where the medium can; `false` when it cannot. Durable
+    /// after [`VolumeWrite::flush`]. Whoever depends on it reads them.
+    ///
+    /// # Errors
+    /// I/O failure, or a range outside the area.
+    fn erase(&mut self, area: Area, offset: u64, bytes: u64) -> Result<bool, VolumeError> {
+        let _ = (area, offset, bytes);
+        Ok(false)
+    }
+
     /// Leaves a note for people about what the segments hold, where the volume has a place for it.
     ///
     /// Returns the bytes of the write that it causes, now or later; 0 for none.

@@ -61,6 +61,10 @@ impl<V: VolumeWrite> VolumeWrite for Metered<V> {
         done
     }
 
+    fn erase(&mut self, area: Area, offset: u64, bytes: u64) -> Result<bool, VolumeError> {
+        self.volume.erase(area, offset, bytes)
+    }
+
     fn note_contents(&mut self, text: &str) -> u64 {
         let bytes = self.volume.note_contents(text);
         if bytes > 0 {

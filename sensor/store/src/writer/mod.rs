@@ -6,6 +6,7 @@
 //! until a [`mount`] succeeds. Nothing is acknowledged before a flush returned.
 
 pub(crate) mod batch;
+mod emptying;
 pub(crate) mod link;
 mod metered;
 pub(crate) mod mount;
@@ -29,7 +30,7 @@ use crate::provisional;
 use crate::state::{SLOT_BYTES, State};
 use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
 use crate::wear::{Meter, WearOptions};
-use crate::{Health, Reading, RecorderOptions};
+use crate::{Health, Reading, RecorderOptions, StoreError};
 use batch::Batch;
 use metered::Metered;
 use mount::Mount;
@@ -50,6 +51,8 @@ pub(crate) enum Job {
     Seal(Box<Seal>),
     /// What is kept has changed: make it durable at once.
     Keep(Box<Keep>),
+    /// Makes a chunk of this segment unreadable; the first time its summary and header first.
+    Empty { segment: u32, chunk: u32 },
     /// The recorder ends in order; with what it knows of the open segment's flows.
     Close(Reading, Option<Box<Indexer>>),
     /// The medium was away: open and recover what is at its place now.
@@ -68,7 +71,7 @@ impl Job {
             }
             Self::Seal(seal) => seal.now,
             Self::Close(now, _) | Self::Look(now) => *now,
-            Self::Keep(_) | Self::Mount(_) => return None,
+            Self::Keep(_) | Self::Empty { .. } | Self::Mount(_) => return None,
         })
     }
 }
@@ -83,6 +86,8 @@ pub(crate) enum Done {
     Seal(Option<Box<Indexer>>),
     /// Or why the state could not be written; it is then as it was.
     Keep(Result<(), String>),
+    /// Or why the chunk still says something.
+    Empty(Result<(), String>),
     Close,
     Mount(Box<Mount>),
     Look,
@@ -197,6 +202,9 @@ impl<V: VolumeWrite> Writer<V> {
                 Done::Seal(seal.flows)
             }
             Job::Keep(keep) => Done::Keep(self.keep(*keep)),
+            Job::Empty { segment, chunk } => {
+                Done::Empty(self.empty(segment, chunk).map_err(|error| error.to_string()))
+            }
             Job::Close(now, flows) => {
                 self.close(now, flows);
                 Done::Close
@@ -394,6 +402,14 @@ impl<V: VolumeWrite> Writer<V> {
         if let Err(error) = self.state.store(&mut self.volume) {
             log::warn!("the state could not be written: {error}");
         }
+    }
+
+    fn empty(&mut self, segment: u32, chunk: u32) -> Result<(), StoreError> {
+        if chunk == 0 {
+            self.notes.retain(|note| note.segment != segment);
+            catalog::erase(&mut self.volume, segment)?;
+        }
+        emptying::empty_chunk(&mut self.volume, segment, chunk)
     }
 
     /// Into both slots, so that no single one can lose it.

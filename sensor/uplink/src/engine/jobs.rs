@@ -145,11 +145,13 @@ impl Engine {
                 self.active[at].stage = Stage::Delivering(Box::new(parcel));
             }
             Product::Sessions(sessions) => {
-                let gone = matches!(sessions.why_empty, Some(WhyEmpty::Pruned { .. }));
+                let gone =
+                    matches!(sessions.why_empty, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. }));
                 self.small_result(at, outgoing::pages(sessions), gone, out, now);
             }
             Product::Estimate(estimate) => {
-                let gone = matches!(estimate.why_empty, Some(WhyEmpty::Pruned { .. }));
+                let gone =
+                    matches!(estimate.why_empty, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. }));
                 self.small_result(at, vec![ReplyBody::Estimate(estimate)], gone, out, now);
             }
             Product::Reply(body) => self.small_result(at, vec![body], false, out, now),
@@ -250,7 +252,7 @@ impl Parcel {
         let bytes = if answer.packets == 0 { 0 } else { spooled.bytes() };
         let chunks = u32::try_from(bytes.div_ceil(RESULT_CHUNK_BYTES.into())).unwrap_or(u32::MAX);
         let outcome = match (&answer.why_empty, answer.is_partial()) {
-            (Some(WhyEmpty::Pruned { .. }), _) => Outcome::Gone,
+            (Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. }), _) => Outcome::Gone,
             (_, true) => Outcome::Partial,
             (_, false) => Outcome::Done,
         };

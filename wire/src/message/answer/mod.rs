@@ -175,6 +175,11 @@ pub enum WhyEmpty {
     },
     /// Nothing in what was recorded matches, and nothing is known to be missing but what the gaps say.
     NoSuchTraffic,
+    /// The window lies before the maximum age: packets older than `before` are not given out any more, by policy.
+    TooOld {
+        /// Nothing older is given out.
+        before: Timestamp,
+    },
 }
 
 /// What a query would read and give at most, from the indexes alone.

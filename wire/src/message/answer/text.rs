@@ -77,6 +77,9 @@ impl fmt::Display for WhyEmpty {
                 f.write_str("nothing matches among the packets recorded; in this window policy left out ")?;
                 count(f, *packets, "packet")
             }
+            Self::TooOld { before } => {
+                write!(f, "expired by policy: packets older than {before} are not given out any more")
+            }
             Self::NoSuchTraffic => f.write_str("no such traffic in what was recorded"),
         }
     }

@@ -280,6 +280,17 @@ impl<D: BlockDev> VolumeWrite for FatVolume<D> {
         Ok(())
     }
 
+    /// By discard, where the card knows one; what it then holds, the caller reads.
+    fn erase(&mut self, area: Area, offset: u64, bytes: u64) -> Result<bool, VolumeError> {
+        self.check(area, offset, bytes as usize)?;
+        let whole = offset % SECTOR_BYTES as u64 == 0 && bytes % SECTOR_BYTES as u64 == 0;
+        if !whole || !matches!(area, Area::Segment(_)) || !self.is_there(area) {
+            return Ok(false);
+        }
+        let (sector, _) = self.place(area, offset);
+        Ok(self.dev.discard(sector, bytes / SECTOR_BYTES as u64).is_ok())
+    }
+
     fn request_bytes(&self, area: Area, bytes: usize) -> u64 {
         if area == Area::State { STATE_PAGE_BYTES as u64 } else { bytes as u64 }
     }

@@ -1,0 +1,139 @@
+//! Emptying segments that have passed the maximum age, while recording goes on.
+//!
+//! One segment at a time, a chunk per tick. The state says first which segment it is, and with it the highest generation, so
+//! that none is used twice; then its summary goes, then its header, then the rest, each durable before the next. A crash
+//! in between leaves a segment that reads whole by its batches, or one that counts as unused; the next recorder goes on.
+//!
+//! By the wall clock, and only while that is synchronised, has been so for ten minutes and not stepped for half an hour.
+
+use hindcap_wire::limits::CHUNK_BYTES;
+use hindcap_wire::time::Timestamp;
+
+use super::Recorder;
+use crate::Reading;
+use crate::age::{Ages, spans_enough};
+use crate::holds::keeper::Steadiness;
+use crate::writer::Job;
+use crate::writer::notes::Note;
+
+/// How often segments are looked at for their age.
+const LOOK_NANOS: u64 = 60_000_000_000;
+const STEADY_NANOS: u64 = 600_000_000_000;
+const STEPPED_NANOS: u64 = 1_800_000_000_000;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Aging {
+    ages: Ages,
+    steadiness: Steadiness,
+    looked: Option<u64>,
+    emptying: Option<Emptying>,
+    chunks: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Emptying {
+    number: u32,
+    chunk: u32,
+    /// The writer has it.
+    sent: bool,
+}
+
+impl Aging {
+    pub(super) fn new(now: Reading) -> Self {
+        Self {
+            ages: Ages::default(),
+            steadiness: Steadiness::with(now, STEADY_NANOS, STEPPED_NANOS),
+            looked: None,
+            emptying: None,
+            chunks: 0,
+        }
+    }
+
+    /// A store was mounted: what its segments hold.
+    pub(super) fn mounted(&mut self, notes: &[Note], segment_bytes: u32) {
+        (self.ages, self.emptying, self.looked) = (Ages::default(), None, None);
+        self.chunks = segment_bytes / CHUNK_BYTES;
+        notes.iter().for_each(|note| self.ages.note(note.generation, note.times));
+    }
+
+    pub(super) fn note(&mut self, generation: u64, times: (Timestamp, Timestamp)) {
+        self.ages.note(generation, times);
+    }
+
+    pub(super) fn stepped(&mut self, now: Reading) {
+        self.steadiness.stepped(now);
+    }
+
+    /// Goes on with what the last recorder was emptying.
+    pub(super) fn resume(&mut self, number: u32) {
+        self.emptying = Some(Emptying { number, chunk: 0, sent: false });
+    }
+}
+
+impl Recorder {
+    /// One step.
+    pub(super) fn look_after_ages(&mut self) {
+        let now = self.clock.now;
+        let trusted = self.aging.steadiness.trusts(now);
+        if let Some(emptying) = self.aging.emptying {
+            self.empty_on(emptying);
+            return;
+        }
+        let due = self.aging.looked.is_none_or(|at| now.monotonic_nanos.saturating_sub(at) >= LOOK_NANOS);
+        if self.kept_now().policy.max_age_secs == 0 || !trusted || !due || self.keeping_busy() {
+            return;
+        }
+        self.aging.looked = Some(now.monotonic_nanos);
+        let first = self.open.and_then(|open| open.first());
+        if first.is_some_and(|first| spans_enough(self.kept_now(), first, now.wall)) {
+            self.rotate();
+        }
+        self.aging.ages.keep_only(&self.ring.generations_used());
+        let Some(generation) = self.aging.ages.expired(self.kept_now(), now.wall) else { return };
+        let Some(number) = self.ring.number_of(generation) else { return };
+        log::info!("segment {number} has passed the maximum age and is emptied");
+        self.ring.set_aside(number);
+        self.aging.emptying = Some(Emptying { number, chunk: 0, sent: false });
+        self.note_emptying(Some((number, generation)));
+        // The next one follows at once.
+        self.aging.looked = None;
+    }
+
+    /// Hands the next chunk to the writer, once the state says which segment it is.
+    fn empty_on(&mut self, mut emptying: Emptying) {
+        if emptying.sent || self.keeping_busy() {
+            return;
+        }
+        emptying.sent = true;
+        self.aging.emptying = Some(emptying);
+        let Emptying { number, chunk, .. } = emptying;
+        if !self.link.send(Job::Empty { segment: number, chunk }) {
+            self.emptied(Err(String::from("the writer is gone")));
+        }
+        self.collect();
+    }
+
+    /// The writer is done with a chunk.
+    pub(super) fn emptied(&mut self, result: Result<(), String>) {
+        let Some(mut emptying) = self.aging.emptying.take() else { return };
+        match result {
+            Ok(()) => emptying.chunk += 1,
+            Err(error) => {
+                // What cannot be emptied may be recorded over; the next look finds others.
+                log::error!(
+                    "segment {} has passed the maximum age and cannot be emptied: {error}",
+                    emptying.number
+                );
+                emptying.chunk = self.aging.chunks;
+            }
+        }
+        emptying.sent = false;
+        if emptying.chunk < self.aging.chunks {
+            self.aging.emptying = Some(emptying);
+            return;
+        }
+        self.ring.forget(emptying.number);
+        self.note_emptying(None);
+    }
+}
