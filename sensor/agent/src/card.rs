@@ -156,13 +156,13 @@ fn tell(args: &FormatArgs, path: &Path, layout: &Layout) {
     if args.json {
         let (segments, segment_bytes) = (layout.segments, layout.segment_bytes);
         let erase_bytes = layout.erase_bytes;
-        println!(
+        say!(
             "{}",
             json!({ "path": path, "uuid": uuid, "segments": segments, "segment_bytes": segment_bytes,
                 "erase_bytes": erase_bytes })
         );
     } else {
-        println!(
+        say!(
             "{}: {} segments of {}, aligned to {}; use it as --store fat:{}",
             path.display(),
             layout.segments,
@@ -190,13 +190,13 @@ pub fn eject(args: &WholeStoreArgs) -> Result<Code, Failure> {
         done.closed += pinned.closed;
     }
     if args.json {
-        println!(
+        say!(
             "{}",
             json!({ "segments": done.segments, "closed": done.closed, "boot_repaired": done.boot_repaired })
         );
     } else {
         let repaired = if done.boot_repaired { "; boot sectors written anew" } else { "" };
-        println!(
+        say!(
             "{} segments with packets, {} closed now{repaired}; remove the card",
             done.segments, done.closed
         );

@@ -75,9 +75,9 @@ pub fn hold(args: &HoldArgs) -> Result<Code, Failure> {
     let mut clock = Clock::new(SYNCHRONISED_MARKER.into());
     let held = store.hold(&order, reading(&mut clock)).map_err(|error| doing(refusal(error)))?;
     if args.json {
-        println!("{}", serde_json::to_string(&held)?);
+        say!("{}", serde_json::to_string(&held)?);
     } else {
-        print!("{held}");
+        say_text!("{held}");
     }
     Ok(if held.hold.left_out > 0 || held.gone > 0 { Code::Partial } else { Code::Done })
 }
@@ -91,9 +91,9 @@ pub fn release(args: &ReleaseArgs) -> Result<Code, Failure> {
     let mut store = open_to_hold(&args.store.store).map_err(doing)?;
     let released = store.release(args.hold).map_err(|error| doing(refusal(error)))?;
     if args.json {
-        println!("{}", serde_json::to_string(&released)?);
+        say!("{}", serde_json::to_string(&released)?);
     } else {
-        print!("{released}");
+        say_text!("{released}");
     }
     Ok(Code::Done)
 }
@@ -105,9 +105,9 @@ pub fn release(args: &ReleaseArgs) -> Result<Code, Failure> {
 pub fn holds(args: &HoldsArgs) -> Result<Code, Failure> {
     let list = list(&args.store.store).map_err(|failure| failure.doing("holds"))?;
     if args.json {
-        println!("{}", serde_json::to_string(&list)?);
+        say!("{}", serde_json::to_string(&list)?);
     } else {
-        print!("{list}");
+        say_text!("{list}");
     }
     Ok(Code::Done)
 }

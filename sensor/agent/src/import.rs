@@ -144,13 +144,13 @@ fn report(outcomes: &[Outcome], left_out: &LeftOut, as_json: bool) {
                 })
             })
             .collect();
-        println!("{}", json!({ "packets": packets, "bytes": bytes, "left_out": left_out, "files": files }));
+        say!("{}", json!({ "packets": packets, "bytes": bytes, "left_out": left_out, "files": files }));
     } else {
         let whole = outcomes.iter().filter(|outcome| outcome.error.is_none()).count();
         let files = if outcomes.len() == 1 { "file" } else { "files" };
-        println!("Imported {packets} packets, {}, from {whole} of {} {files}", Bytes(bytes), outcomes.len());
+        say!("Imported {packets} packets, {}, from {whole} of {} {files}", Bytes(bytes), outcomes.len());
         if !left_out.is_none() {
-            println!("Left out by policy: {left_out}");
+            say!("Left out by policy: {left_out}");
         }
     }
 }

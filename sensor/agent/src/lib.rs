@@ -3,6 +3,9 @@
 //! Only this crate reads clocks, the environment and configuration files; everything below gets them as arguments.
 //! [`cli`] is the whole command line, [`run`] does what it says and answers with an [`exit::Code`].
 
+#[macro_use]
+mod stdout;
+
 pub mod alarms;
 pub mod capture;
 pub mod card;
@@ -42,6 +45,12 @@ use exit::{Code, Failure};
 /// What could not be done, with the exit code that stands for it.
 pub fn run(cli: &Cli) -> Result<Code, Failure> {
     logger::init(cli.verbosity().unwrap_or(log::LevelFilter::Info));
+    let code = command(cli)?;
+    stdout::check().map_err(|error| Failure::from(error).doing("write to standard output"))?;
+    Ok(code)
+}
+
+fn command(cli: &Cli) -> Result<Code, Failure> {
     match &cli.command {
         Command::Record(args) => record::record(args),
         Command::Import(args) => import::import(args),

@@ -33,14 +33,14 @@ pub fn verify(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let packets: u64 = reports.iter().map(|(_, report)| report.packets).sum();
     if args.json {
         let segments: Vec<Value> = reports.iter().map(|(class, report)| as_json(*class, report)).collect();
-        println!("{}", json!({ "segments": segments, "packets": packets, "findings": findings }));
+        say!("{}", json!({ "segments": segments, "packets": packets, "findings": findings }));
     } else {
         let verdict = match findings {
             0 => "all is well".to_owned(),
             1 => "1 finding".to_owned(),
             _ => format!("{findings} findings"),
         };
-        println!("{} segments, {packets} packets: {verdict}", reports.len());
+        say!("{} segments, {packets} packets: {verdict}", reports.len());
     }
     Ok(if findings == 0 { Code::Done } else { Code::Partial })
 }
@@ -63,7 +63,7 @@ const fn class_word(class: Class) -> &'static str {
 fn print(class: Class, report: &SegmentReport) {
     let ring = ring(class);
     for finding in &report.findings {
-        println!("{ring}segment {:06} (generation {}): {finding}", report.number, report.generation);
+        say!("{ring}segment {:06} (generation {}): {finding}", report.number, report.generation);
     }
 }
 
@@ -118,9 +118,9 @@ pub fn reindex(args: &WholeStoreArgs) -> Result<Code, Failure> {
                 json!({ "class": class, "number": number, "generation": generation, "result": word(*result) })
             })
             .collect();
-        println!("{}", json!({ "segments": segments }));
+        say!("{}", json!({ "segments": segments }));
     } else {
-        println!(
+        say!(
             "{} segments: {} as they were, {} rewritten, {} sealed, {} open, {} without packets",
             done.len(),
             count(Reindexed::Same),

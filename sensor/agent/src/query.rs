@@ -134,7 +134,7 @@ fn tell(args: &ExtractArgs, answer: &Answer, to_stdout: bool) -> Result<(), Fail
         if to_stdout {
             eprintln!("{text}")
         } else {
-            println!("{text}")
+            say!("{text}")
         }
         return Ok(());
     }
@@ -143,7 +143,7 @@ fn tell(args: &ExtractArgs, answer: &Answer, to_stdout: bool) -> Result<(), Fail
     }
     if answer.packets > 0 && !to_stdout {
         let bytes = args.write.metadata().map_or(0, |metadata| metadata.len());
-        println!("Created {} ({}, {} packets)", args.write.display(), Bytes(bytes), answer.packets);
+        say!("Created {} ({}, {} packets)", args.write.display(), Bytes(bytes), answer.packets);
     }
     Ok(())
 }
@@ -170,9 +170,9 @@ fn empty(why: Option<&WhyEmpty>) -> Code {
 
 fn print<T: Serialize + std::fmt::Display>(answer: &T, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string(answer)?);
+        say!("{}", serde_json::to_string(answer)?);
     } else {
-        print!("{answer}");
+        say_text!("{answer}");
     }
     Ok(())
 }

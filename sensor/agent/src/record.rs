@@ -108,7 +108,7 @@ fn report(
             .into_iter()
             .map(|cause| (cause.name().to_owned(), json!(drops.get(cause))))
             .collect();
-        println!(
+        say!(
             "{}",
             json!({
                 "interface": args.interface,

@@ -19,7 +19,7 @@ pub fn status(args: &WholeStoreArgs) -> Result<Code, Failure> {
         Err(failure) => {
             if args.json {
                 let path = args.store.store.display().to_string();
-                println!(
+                say!(
                     "{}",
                     serde_json::json!({ "path": path, "store": null, "error": failure.to_string() })
                 );
@@ -28,7 +28,7 @@ pub fn status(args: &WholeStoreArgs) -> Result<Code, Failure> {
         }
     };
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?);
     } else {
         print(&report);
     }
@@ -37,12 +37,12 @@ pub fn status(args: &WholeStoreArgs) -> Result<Code, Failure> {
 
 fn print(report: &StoreReport) {
     let store = &report.store;
-    println!("store       {}", report.path);
+    say!("store       {}", report.path);
     match report.writer_pid {
-        Some(pid) => println!("writer      pid {pid}"),
-        None => println!("writer      none"),
+        Some(pid) => say!("writer      pid {pid}"),
+        None => say!("writer      none"),
     }
-    println!(
+    say!(
         "size        {}: {} of {} segments of {} are in use",
         Bytes(store.quota_bytes),
         store.segments,
@@ -51,30 +51,30 @@ fn print(report: &StoreReport) {
     );
     match (store.oldest, store.newest) {
         (Some(oldest), Some(newest)) => {
-            println!("oldest      {oldest}");
-            println!("newest      {newest} ({} ago)", between(newest, wall()));
-            println!("window      {}", between(oldest, newest));
+            say!("oldest      {oldest}");
+            say!("newest      {newest} ({} ago)", between(newest, wall()));
+            say!("window      {}", between(oldest, newest));
         }
-        _ => println!("window      nothing recorded yet"),
+        _ => say!("window      nothing recorded yet"),
     }
     if let Some(secs) = store.retention_forecast_secs {
-        println!("forecast    {} when full, at the rate of late", ago(secs.saturating_mul(1_000_000_000)));
+        say!("forecast    {} when full, at the rate of late", ago(secs.saturating_mul(1_000_000_000)));
     }
-    println!("packets     {}, {}", report.packets, Bytes(report.captured_bytes));
+    say!("packets     {}, {}", report.packets, Bytes(report.captured_bytes));
     match &report.events {
-        None => println!("event ring  none: sessions cannot be pinned in this store"),
+        None => say!("event ring  none: sessions cannot be pinned in this store"),
         Some(events) => {
             let (used, quota) = (Bytes(events.used_bytes), Bytes(events.quota_bytes));
             let since = events.oldest.map_or_else(String::new, |oldest| format!(" since {oldest}"));
-            println!("event ring  {used} of {quota}, {} packets{since}", events.packets);
-            println!(
+            say!("event ring  {used} of {quota}, {} packets{since}", events.packets);
+            say!(
                 "pins        {} active, {} packets ({}) copied",
                 events.pins_active,
                 events.packets_copied,
                 Bytes(events.bytes_copied)
             );
             if events.segments_missed > 0 {
-                println!(
+                say!(
                     "            {} segments were overwritten before they were copied",
                     events.segments_missed
                 );
@@ -82,39 +82,39 @@ fn print(report: &StoreReport) {
         }
     }
     for (name, text) in wear::lines(&report.wear) {
-        println!("{name:<11} {text}");
+        say!("{name:<11} {text}");
     }
-    println!("dropped     {}", report.drops_total);
+    say!("dropped     {}", report.drops_total);
     if let Some(PolicyInForce { since, policy, left_out }) = &report.policy {
-        println!("policy      {policy}; {} since {since}", policy.reason.name());
-        println!("left out    {left_out}, in the newest segment");
+        say!("policy      {policy}; {} since {since}", policy.reason.name());
+        say!("left out    {left_out}, in the newest segment");
         if policy.skip_rules > 0 {
-            println!("            (what skip rules leave out in the kernel is not counted)");
+            say!("            (what skip rules leave out in the kernel is not counted)");
         }
     }
     print_held(&report.held);
     if report.segments_damaged > 0 {
-        println!("damaged     {} segments: see 'hindcapd verify'", report.segments_damaged);
+        say!("damaged     {} segments: see 'hindcapd verify'", report.segments_damaged);
     }
     if report.segments_without_flows > 0 {
-        println!(
+        say!(
             "slow        {} segments have no flow records, queries read all of each: 'hindcapd reindex' helps",
             report.segments_without_flows
         );
     }
-    println!("clock       {}", report.clock.name());
+    say!("clock       {}", report.clock.name());
 }
 
 fn print_held(held: &HeldStatus) {
-    println!("held        {}", held.share);
+    say!("held        {}", held.share);
     if let Some(expiry) = held.next_expiry {
-        println!("next end    {expiry}");
+        say!("next end    {expiry}");
     }
     let age = |secs: u64| ago(secs.saturating_mul(1_000_000_000));
     if let Some(secs) = held.max_age_secs {
-        println!("oldest age  {}: older packets are not given out and removed", age(secs));
+        say!("oldest age  {}: older packets are not given out and removed", age(secs));
     }
     if let Some(secs) = held.min_age_secs {
-        println!("least age   {} are asked for", age(secs));
+        say!("least age   {} are asked for", age(secs));
     }
 }

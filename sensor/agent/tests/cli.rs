@@ -1,7 +1,9 @@
 //! The command line as a user meets it: what is refused, how, and with which exit code.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn hindcapd(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hindcapd"))
@@ -114,4 +116,19 @@ fn an_interface_that_is_not_there_is_named_with_those_that_are() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("no interface hc-none"), "{}", stderr(&output));
     assert!(!store.exists(), "no store is made when the interface is wrong");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is() {
+    let reference = |stdout: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hindcapd"));
+        command.args(["check-config", "--reference"]).stdout(stdout).output().unwrap()
+    };
+    let (writer, reader) = UnixStream::pair().unwrap();
+    drop(reader);
+    let gone = reference(OwnedFd::from(writer).into());
+    assert_eq!((gone.status.code(), stderr(&gone).as_str()), (Some(0), ""));
+    let full = reference(std::fs::File::options().write(true).open("/dev/full").unwrap().into());
+    assert_eq!(full.status.code(), Some(2));
+    assert!(stderr(&full).contains("write to standard output: No space left"), "{}", stderr(&full));
 }

@@ -93,9 +93,9 @@ pub fn pin(args: &PinArgs) -> Result<Code, Failure> {
     let list = pins.list().pins;
     let done = list.iter().find(|pin| pin.id == made.id).unwrap_or(&made);
     if args.json {
-        println!("{}", serde_json::to_string(done)?);
+        say!("{}", serde_json::to_string(done)?);
     } else {
-        println!("{done}");
+        say!("{done}");
     }
     Ok(code(done))
 }
@@ -127,9 +127,9 @@ pub fn unpin(args: &UnpinArgs) -> Result<Code, Failure> {
     let (pins, _work) = opened(&args.store.store).map_err(doing)?;
     let pin = pins.unpin(args.pin).map_err(|error| doing(error.into()))?;
     if args.json {
-        println!("{}", serde_json::to_string(&pin)?);
+        say!("{}", serde_json::to_string(&pin)?);
     } else {
-        println!("{pin}");
+        say!("{pin}");
     }
     Ok(Code::Done)
 }
@@ -143,9 +143,9 @@ pub fn pins(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let (_, bytes) = open_pins(path)?.ok_or_else(|| Failure::from(no_event_ring(path)).doing("pins"))?;
     let list = PinList { pins: decode(&bytes) };
     if args.json {
-        println!("{}", serde_json::to_string(&list)?);
+        say!("{}", serde_json::to_string(&list)?);
     } else {
-        print!("{list}");
+        say_text!("{list}");
     }
     Ok(Code::Done)
 }
