@@ -124,7 +124,8 @@ pub(crate) fn settle(path: &Path, plan: Plan, health: &Health) {
     let events = path.join(EVENTS_DIR);
     match plan {
         Plan::Shape { .. } => tell(&events, make(&events, plan), health),
-        Plan::TooSmall => log::info!(
+        // The status says so too; a person who makes a small store for a look at a savefile need not hear of it.
+        Plan::TooSmall => log::debug!(
             "{}: too small for an event ring of two segments; sessions cannot be pinned here",
             path.display()
         ),
