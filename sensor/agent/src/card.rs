@@ -198,7 +198,8 @@ pub fn eject(args: &WholeStoreArgs) -> Result<Code, Failure> {
         let repaired = if done.boot_repaired { "; boot sectors written anew" } else { "" };
         say!(
             "{} segments with packets, {} closed now{repaired}; remove the card",
-            done.segments, done.closed
+            done.segments,
+            done.closed
         );
     }
     Ok(Code::Done)

@@ -19,10 +19,7 @@ pub fn status(args: &WholeStoreArgs) -> Result<Code, Failure> {
         Err(failure) => {
             if args.json {
                 let path = args.store.store.display().to_string();
-                say!(
-                    "{}",
-                    serde_json::json!({ "path": path, "store": null, "error": failure.to_string() })
-                );
+                say!("{}", serde_json::json!({ "path": path, "store": null, "error": failure.to_string() }));
             }
             return Err(failure.doing("status"));
         }
