@@ -44,15 +44,15 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) const fn broker(&self) -> &Broker {
         match self {
-            Self::Fetch(Fetch { target, .. })
-            | Self::Search(Search { target, .. })
-            | Self::Estimate(Estimate { target, .. })
-            | Self::Hold(Hold { target, .. })
-            | Self::Release(Release { target, .. })
-            | Self::Pin(Pin { target, .. })
-            | Self::Unpin(Unpin { target, .. })
-            | Self::Holds(Holds { target, .. })
-            | Self::Pins(Holds { target, .. }) => &target.broker,
+            Self::Fetch(Fetch { ask, .. })
+            | Self::Search(Search { ask, .. })
+            | Self::Estimate(Estimate { ask, .. })
+            | Self::Hold(Hold { ask, .. })
+            | Self::Release(Release { ask, .. })
+            | Self::Pin(Pin { ask, .. })
+            | Self::Unpin(Unpin { ask, .. })
+            | Self::Holds(Holds { ask, .. })
+            | Self::Pins(Holds { ask, .. }) => &ask.target.broker,
             Self::Status(status) => &status.broker,
         }
     }
@@ -91,6 +91,15 @@ pub(crate) struct Output {
     pub(crate) quiet: bool,
 }
 
+/// What every command has that asks one sensor.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Ask {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum FormatArg {
     Pcap,
@@ -103,9 +112,7 @@ pub(crate) struct Fetch {
     #[command(flatten)]
     pub(crate) query: QueryArgs,
     #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) ask: Ask,
     /// The savefile, or - for stdout [default: SENSOR-ID.pcap, ID being made for each request]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) write: Option<PathBuf>,
@@ -143,9 +150,7 @@ pub(crate) struct Search {
     #[command(flatten)]
     pub(crate) query: QueryArgs,
     #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) ask: Ask,
     /// How many sessions at most
     #[arg(long, value_name = "NUMBER", default_value_t = 100, help_heading = "Limits",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(hindcap_wire::limits::SEARCH_SESSIONS_MAX)))]
@@ -158,9 +163,7 @@ pub(crate) struct Estimate {
     #[command(flatten)]
     pub(crate) query: QueryArgs,
     #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) ask: Ask,
 }
 
 #[derive(clap::Args, Debug)]
@@ -169,9 +172,7 @@ pub(crate) struct Hold {
     #[command(flatten)]
     pub(crate) query: QueryArgs,
     #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) ask: Ask,
     /// How long, such as 90d [default: the sensor's, 30d]
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Hold")]
     pub(crate) lasts: Option<Nanos>,
@@ -189,9 +190,7 @@ pub(crate) struct Pin {
     #[command(flatten)]
     pub(crate) query: QueryArgs,
     #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) ask: Ask,
     /// How long sessions are followed, such as 8h [default: the sensor's, 1h]
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, help_heading = "Pin")]
     pub(crate) lasts: Option<Nanos>,
@@ -210,9 +209,7 @@ pub(crate) struct Unpin {
     #[arg(value_name = "ID")]
     pub(crate) pin: PinId,
     #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) ask: Ask,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -228,18 +225,14 @@ pub(crate) struct Release {
     #[arg(value_name = "ID")]
     pub(crate) hold: HoldId,
     #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) ask: Ask,
 }
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct Holds {
     #[command(flatten)]
-    pub(crate) target: Target,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    pub(crate) ask: Ask,
 }
 
 #[derive(clap::Args, Debug)]

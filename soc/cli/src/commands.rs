@@ -67,8 +67,9 @@ pub(crate) fn fetch(
         (None, Some(path)) => path.clone(),
         (None, None) => default_name(args, now),
     };
-    let mut watcher = Watcher::new(args.output.quiet);
-    let result = api.fetch(&ask(&args.target, interrupted), &extract, &to, &mut |event| watcher.see(&event));
+    let mut watcher = Watcher::new(args.ask.output.quiet);
+    let result =
+        api.fetch(&ask(&args.ask.target, interrupted), &extract, &to, &mut |event| watcher.see(&event));
     watcher.end();
     let fetched = result?;
     if let (true, Some(path)) = (to_stdout, &fetched.path) {
@@ -83,7 +84,7 @@ fn default_name(args: &args::Fetch, now: Timestamp) -> PathBuf {
     let extension = if args.format() == message::Format::Pcapng { "pcapng" } else { "pcap" };
     // A second is enough for a person, and colons are not for every file system.
     let stamp: String = now.to_string().chars().take(19).filter(|c| *c != ':' && *c != '-').collect();
-    PathBuf::from(format!("{}-{stamp}Z.{extension}", args.target.sensor))
+    PathBuf::from(format!("{}-{stamp}Z.{extension}", args.ask.target.sensor))
 }
 
 fn exit_of(fetched: &Fetched) -> Code {
@@ -103,17 +104,17 @@ fn created(path: &Path, manifest: &Manifest) -> String {
 fn tell_fetched(args: &args::Fetch, fetched: &Fetched, to_stdout: bool) -> Result<(), Failure> {
     let Fetched { manifest, outcome, detail, path } = fetched;
     let file = path.as_deref().filter(|_| !to_stdout);
-    if args.output.json && !to_stdout {
+    if args.ask.output.json && !to_stdout {
         return print_json(&FetchedJson { file, outcome: *outcome, detail, manifest });
     }
     let noteworthy = path.is_none() || manifest.answer.is_partial() || manifest.answer.drops.total() > 0;
-    if noteworthy && !args.output.quiet {
+    if noteworthy && !args.ask.output.quiet {
         eprint!("{}", manifest.answer);
     }
     match (file, path) {
-        (Some(file), _) if args.output.quiet => print(&format!("{}\n", file.display())),
+        (Some(file), _) if args.ask.output.quiet => print(&format!("{}\n", file.display())),
         (Some(file), _) => print(&created(file, manifest)),
-        (None, Some(_)) if !args.output.quiet => {
+        (None, Some(_)) if !args.ask.output.quiet => {
             eprint!("{}", created(Path::new("-"), manifest));
             Ok(())
         }
@@ -129,11 +130,11 @@ pub(crate) fn search(
 ) -> Result<Code, Failure> {
     let query = args.query.query(now).map_err(Failure::new)?;
     let search = message::Search { query, limit: args.limit };
-    let mut watcher = Watcher::new(args.output.quiet);
-    let result = api.search(&ask(&args.target, interrupted), &search, &mut |event| watcher.see(&event));
+    let mut watcher = Watcher::new(args.ask.output.quiet);
+    let result = api.search(&ask(&args.ask.target, interrupted), &search, &mut |event| watcher.see(&event));
     watcher.end();
     let sessions = result?;
-    if args.output.json {
+    if args.ask.output.json {
         print_json(&sessions)?
     } else {
         print(&sessions.to_string())?
@@ -156,11 +157,11 @@ pub(crate) fn estimate(
     now: Timestamp,
 ) -> Result<Code, Failure> {
     let query = args.query.query(now).map_err(Failure::new)?;
-    let mut watcher = Watcher::new(args.output.quiet);
-    let result = api.estimate(&ask(&args.target, interrupted), &query, &mut |event| watcher.see(&event));
+    let mut watcher = Watcher::new(args.ask.output.quiet);
+    let result = api.estimate(&ask(&args.ask.target, interrupted), &query, &mut |event| watcher.see(&event));
     watcher.end();
     let estimate = result?;
-    if args.output.json {
+    if args.ask.output.json {
         print_json(&estimate)?
     } else {
         print(&estimate.to_string())?
@@ -216,7 +217,7 @@ pub(crate) fn hold(
         }),
         who: args.who.clone(),
     };
-    match order(api, &ask(&args.target, interrupted), &Operation::Hold(hold), &args.output)? {
+    match order(api, &ask(&args.ask.target, interrupted), &Operation::Hold(hold), &args.ask.output)? {
         ReplyBody::Held(held) if held.gone > 0 || held.hold.left_out > 0 => Ok(Code::Partial),
         _ => Ok(Code::Done),
     }
@@ -234,7 +235,8 @@ pub(crate) fn pin(
         max_bytes: args.max_pinned,
         who: args.who.clone(),
     };
-    order(api, &ask(&args.target, interrupted), &Operation::Pin(pin), &args.output).map(|_| Code::Done)
+    order(api, &ask(&args.ask.target, interrupted), &Operation::Pin(pin), &args.ask.output)
+        .map(|_| Code::Done)
 }
 
 pub(crate) fn unpin(
@@ -243,7 +245,7 @@ pub(crate) fn unpin(
     interrupted: Arc<AtomicBool>,
 ) -> Result<Code, Failure> {
     let unpin = Operation::Unpin(Unpin { pin: args.pin });
-    order(api, &ask(&args.target, interrupted), &unpin, &args.output).map(|_| Code::Done)
+    order(api, &ask(&args.ask.target, interrupted), &unpin, &args.ask.output).map(|_| Code::Done)
 }
 
 pub(crate) fn pins(
@@ -251,7 +253,7 @@ pub(crate) fn pins(
     args: &args::Holds,
     interrupted: Arc<AtomicBool>,
 ) -> Result<Code, Failure> {
-    order(api, &ask(&args.target, interrupted), &Operation::Pins, &args.output).map(|_| Code::Done)
+    order(api, &ask(&args.ask.target, interrupted), &Operation::Pins, &args.ask.output).map(|_| Code::Done)
 }
 
 pub(crate) fn release(
@@ -260,7 +262,7 @@ pub(crate) fn release(
     interrupted: Arc<AtomicBool>,
 ) -> Result<Code, Failure> {
     let release = Operation::Release(Release { hold: args.hold });
-    order(api, &ask(&args.target, interrupted), &release, &args.output).map(|_| Code::Done)
+    order(api, &ask(&args.ask.target, interrupted), &release, &args.ask.output).map(|_| Code::Done)
 }
 
 pub(crate) fn holds(
@@ -268,7 +270,7 @@ pub(crate) fn holds(
     args: &args::Holds,
     interrupted: Arc<AtomicBool>,
 ) -> Result<Code, Failure> {
-    order(api, &ask(&args.target, interrupted), &Operation::Holds, &args.output).map(|_| Code::Done)
+    order(api, &ask(&args.ask.target, interrupted), &Operation::Holds, &args.ask.output).map(|_| Code::Done)
 }
 
 /// A sensor in JSON.
