@@ -5,12 +5,12 @@
 //! any area, any subset of sectors may have reached the medium. A crash state is made from a prefix of the log and a
 //! choice of sectors.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::layout::catalog_bytes;
 use crate::state::STATE_BYTES;
+pub use crate::volume::block::Fault;
 use crate::volume::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
 
 /// What was done to the volume.
@@ -27,17 +27,6 @@ pub enum Operation {
     },
     /// Everything written to the area before is durable.
     Flush(Area),
-}
-
-/// Which operation fails, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The first operation (writes and flushes, from 0) that fails.
-    pub from: usize,
-    /// How many fail one after another.
-    pub count: usize,
-    /// The system's error number.
-    pub errno: i32,
 }
 
 /// See the module. Clones share the same medium: keep one to look at while a recorder has the other.
@@ -187,12 +176,9 @@ impl Inner {
     fn operation(&mut self, operation: &'static str) -> Result<(), VolumeError> {
         let number = self.operations;
         self.operations += 1;
-        match self.fault {
-            Some(fault) if (fault.from..fault.from.saturating_add(fault.count)).contains(&number) => {
-                let source = io::Error::from_raw_os_error(fault.errno);
-                Err(VolumeError::Io { operation, path: PathBuf::from("sim"), source })
-            }
-            _ => Ok(()),
+        match self.fault.and_then(|fault| fault.strikes(number)) {
+            Some(source) => Err(VolumeError::Io { operation, path: PathBuf::from("sim"), source }),
+            None => Ok(()),
         }
     }
 

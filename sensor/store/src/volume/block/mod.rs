@@ -8,6 +8,7 @@
 
 mod cache;
 mod count;
+mod fault;
 mod file;
 mod ram;
 
@@ -15,8 +16,9 @@ use std::io;
 
 pub use cache::SectorCache;
 pub use count::{CountDev, IoCounts};
+pub use fault::Fault;
 pub use file::{Access, FileDev, OpenError, erase_bytes_of};
-pub use ram::{DevFault, DevOperation, RamDev, RamImage};
+pub use ram::{DevOperation, RamDev, RamImage};
 
 /// Bytes of a sector.
 pub const SECTOR_BYTES: usize = 512;

@@ -6,7 +6,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{BlockDev, DevGeometry, SECTOR_BYTES, check};
+use super::{BlockDev, DevGeometry, Fault, SECTOR_BYTES, check};
 
 /// Bytes that are shared or copied together.
 const BLOCK: usize = 16 * 1024;
@@ -24,17 +24,6 @@ pub enum DevOperation {
     },
     /// Everything before is durable.
     Flush,
-}
-
-/// Which operation (writes and flushes, counted from 0) fails first, how many after it, and the system's error number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DevFault {
-    /// The first that fails.
-    pub from: usize,
-    /// How many fail.
-    pub count: usize,
-    /// Error number.
-    pub errno: i32,
 }
 
 /// The content of a device; zeros where nothing was written.
@@ -118,7 +107,7 @@ struct Inner {
     image: RamImage,
     log: Vec<DevOperation>,
     operations: usize,
-    fault: Option<DevFault>,
+    fault: Option<Fault>,
     forget_flushes: bool,
     short_writes: bool,
     silent: bool,
@@ -183,7 +172,7 @@ impl RamDev {
     }
 
     /// Sets or clears the fault.
-    pub fn set_fault(&self, fault: Option<DevFault>) {
+    pub fn set_fault(&self, fault: Option<Fault>) {
         self.inner().fault = fault;
     }
 }
@@ -192,12 +181,7 @@ impl Inner {
     fn operation(&mut self) -> io::Result<()> {
         let number = self.operations;
         self.operations += 1;
-        match self.fault {
-            Some(fault) if (fault.from..fault.from.saturating_add(fault.count)).contains(&number) => {
-                Err(io::Error::from_raw_os_error(fault.errno))
-            }
-            _ => Ok(()),
-        }
+        self.fault.and_then(|fault| fault.strikes(number)).map_or(Ok(()), Err)
     }
 }
 

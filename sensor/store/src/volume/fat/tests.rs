@@ -328,7 +328,7 @@ fn a_copy_on_a_smaller_card_is_refused() {
 
 #[test]
 fn formatting_that_fails_anywhere_leaves_the_old_store_or_none() {
-    use crate::volume::block::{DevFault, RamDev};
+    use crate::volume::block::{Fault, RamDev};
     let mut dev = RamDev::new(64 * MIB / 512);
     let old = format(&mut dev, &small()).unwrap();
     let image = dev.image();
@@ -340,7 +340,7 @@ fn formatting_that_fails_anywhere_leaves_the_old_store_or_none() {
     let (mut kept, mut none) = (0, 0);
     for from in 0..operations {
         let mut dev = RamDev::with_image(image.clone());
-        dev.set_fault(Some(DevFault { from, count: 1, errno: 5 }));
+        dev.set_fault(Some(Fault { from, count: 1, errno: 5 }));
         format(&mut dev, &FormatOptions { uuid: [9; 16], ..small() }).unwrap_err();
         match FatVolume::open(dev) {
             Ok(volume) if *volume.layout() == old => kept += 1,

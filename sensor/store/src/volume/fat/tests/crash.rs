@@ -7,7 +7,7 @@ use super::recording::Run as Recording;
 use super::*;
 use crate::sim::explore::{Medium, Random, SEGMENT, UUID, explore, run, served};
 use crate::sim::faults::{Faulty, Trouble, fail_everywhere, fail_silently, lie_everywhere};
-use crate::volume::block::{DevFault, DevOperation, RamDev, RamImage};
+use crate::volume::block::{DevOperation, Fault, RamDev, RamImage};
 use hindcap_wire::ledger::HEADER_END;
 
 type Card = FatVolume<RamDev>;
@@ -41,7 +41,7 @@ impl Faulty for Card {
     }
 
     fn fail(&self, trouble: Option<Trouble>) {
-        self.dev.set_fault(trouble.map(|Trouble { from, count, errno, .. }| DevFault { from, count, errno }));
+        self.dev.set_fault(trouble.map(|Trouble { from, count, errno, .. }| Fault { from, count, errno }));
         self.dev.short_writes(trouble.is_some_and(|trouble| trouble.short));
         self.dev.silent_faults(trouble.is_some_and(|trouble| trouble.silent));
     }
