@@ -3,78 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hindcap_tests::branch::{Broker, hindcap, run, stored};
 use hindcap_tests::netns::{CLIENT, Cable, SERVER};
 use hindcap_tests::process::Running;
 use hindcap_tests::savefile::{self, Record};
 use hindcap_tests::sensor::{Sensor, exit, said};
-use hindcap_tests::traffic::{Mix, Traffic};
 use hindcap_tests::{judges, tools};
 use serde_json::{Value, json};
-
-/// mosquitto on a free port of the loopback; it forgets everything when it is stopped.
-struct Broker {
-    config: PathBuf,
-    port: u16,
-    running: Option<Running>,
-}
-
-impl Broker {
-    fn start(sensor: &Sensor) -> Option<Self> {
-        if !tools::have(&["mosquitto", "mosquitto_pub", "mosquitto_sub"]) {
-            return None;
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = sensor.path("mosquitto.conf");
-        fs::write(&config, format!("listener {port} 127.0.0.1\nallow_anonymous true\n")).unwrap();
-        let mut broker = Self { config, port, running: None };
-        broker.resume();
-        Some(broker)
-    }
-
-    fn kill(&mut self) {
-        self.running = None;
-    }
-
-    fn resume(&mut self) {
-        self.running = Some(Running::start(Command::new("mosquitto").arg("-c").arg(&self.config)));
-        tools::wait_for("the broker", || TcpStream::connect(("127.0.0.1", self.port)).ok());
-    }
-
-    fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
-    }
-}
-
-/// Writes a configuration and starts `hindcapd run`; returns when its status is at the broker.
-fn run(sensor: &Sensor, broker: &Broker, unsigned: bool) -> Running {
-    let config = sensor.path("hindcap.toml");
-    let text = format!(
-        "[sensor]\nid = \"branch-1\"\n[capture]\ninterface = \"\"\n[store]\npath = {:?}\n[mqtt]\nbroker = {:?}\n\
-         unsigned = {unsigned}\nstatus_interval = \"1s\"\nstate_dir = {:?}\n",
-        sensor.store(),
-        broker.url(),
-        sensor.path("uplink"),
-    );
-    fs::write(&config, text).unwrap();
-    let mut command = Command::new(tools::ours("hindcapd"));
-    let running = Running::start(command.args(["run", "-c"]).arg(&config));
-    tools::wait_for("the sensor's status", || {
-        hindcap(broker, &["status", "--json"]).status.success().then_some(())
-    });
-    running
-}
-
-/// `hindcap COMMAND --broker URL ARGS`.
-fn hindcap(broker: &Broker, args: &[&str]) -> Output {
-    let url = broker.url();
-    let all = [&args[..1], &["--broker", &url], &args[1..]].concat();
-    tools::run(tools::ours("hindcap"), all)
-}
 
 /// Fetches into a file of the sensor's folder: output, and the packets if there is a file.
 fn fetch(sensor: &Sensor, broker: &Broker, id: &str, query: &[&str]) -> (Output, Vec<Record>) {
@@ -84,20 +23,6 @@ fn fetch(sensor: &Sensor, broker: &Broker, id: &str, query: &[&str]) -> (Output,
     let output = hindcap(broker, &[&target, query].concat());
     let records = if file.exists() { savefile::read(&file).unwrap().1 } else { Vec::new() };
     (output, records)
-}
-
-/// A store of made-up traffic.
-fn stored(packets: u64) -> (Sensor, Vec<Record>) {
-    let (sensor, mut traffic) = (Sensor::new(), Traffic::new(Mix::Mixed, 200, 11));
-    let mut record = |number: u64| {
-        let frame = traffic.next_frame().to_vec();
-        (1_790_000_000_000_000_000 + number * 1_000_000, u32::try_from(frame.len()).unwrap(), frame)
-    };
-    let records: Vec<Record> = (0..packets).map(&mut record).collect();
-    let file = sensor.path("original.pcap");
-    fs::write(&file, savefile::encode(1, &records)).unwrap();
-    sensor.import_whole("128MiB", &[], &[&file]);
-    (sensor, records)
 }
 
 #[test]
@@ -184,7 +109,7 @@ fn mosquitto_pub_is_answered() {
     let (sensor, _) = stored(1_000);
     let Some(broker) = Broker::start(&sensor) else { return };
     let _daemon = run(&sensor, &broker, true);
-    let port = broker.port.to_string();
+    let port = broker.port().to_string();
     let client = |program: &str, topic: &str| {
         let mut command = Command::new(program);
         command.args(["-h", "127.0.0.1", "-p", &port, "-V", "5", "-q", "1", "-t", topic]);
@@ -234,7 +159,7 @@ fn a_live_session_is_fetched_from_the_daemon_that_records_it() {
         "[sensor]\nid = \"branch-1\"\n[capture]\ninterface = \"vb\"\n[store]\npath = {:?}\nsize = \"64MiB\"\n\
          flush_interval = \"500ms\"\n[mqtt]\nbroker = \"mqtt://127.0.0.1:{}\"\nunsigned = true\nstate_dir = {:?}\n",
         sensor.store(),
-        broker.port,
+        broker.port(),
         sensor.path("uplink"),
     );
     fs::write(&config, text).unwrap();

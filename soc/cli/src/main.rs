@@ -1,22 +1,25 @@
 //! `hindcap`: the analyst's command. Wires the command line, the clock, randomness and signals to [`hindcap_soc_api`];
 //! data goes to stdout, progress and messages to stderr.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
 use hindcap_soc_api::MqttApi;
+use hindcap_wire::message::Operation;
 use hindcap_wire::time::Timestamp;
 
 mod args;
 mod commands;
 mod exit;
+mod front;
 mod report;
 
 use args::{Args, Command};
-use exit::Code;
+use commands::Context;
+use exit::{Code, Failure};
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -38,23 +41,43 @@ fn interrupted() -> Arc<AtomicBool> {
     flag
 }
 
-fn main() -> ExitCode {
-    let args = Args::parse();
-    let mut api = MqttApi::new(args.command.broker().clone(), Arc::new(now), Arc::new(random));
-    let interrupted = interrupted();
-    let result = match &args.command {
-        Command::Fetch(fetch) => commands::fetch(&mut api, fetch, interrupted, now()),
-        Command::Search(search) => commands::search(&mut api, search, interrupted, now()),
-        Command::Estimate(estimate) => commands::estimate(&mut api, estimate, interrupted, now()),
-        Command::Status(status) => commands::status(&mut api, status, now()),
-        Command::Hold(hold) => commands::hold(&mut api, hold, interrupted, now()),
-        Command::Release(release) => commands::release(&mut api, release, interrupted),
-        Command::Holds(holds) => commands::holds(&mut api, holds, interrupted),
-        Command::Pin(pin) => commands::pin(&mut api, pin, interrupted, now()),
-        Command::Unpin(unpin) => commands::unpin(&mut api, unpin, interrupted),
-        Command::Pins(pins) => commands::pins(&mut api, pins, interrupted),
+/// Runs what was asked for.
+fn run(args: &Args) -> Result<Code, Failure> {
+    let Some(connection) = args.command.connection() else {
+        return match &args.command {
+            Command::Completion(completion) => commands::completion(completion),
+            Command::Man(man) => commands::man(man),
+            _ => Err(Failure::new("this command needs a broker")),
+        };
     };
-    let exit = result.unwrap_or_else(|failure| {
+    let mut api = MqttApi::new(connection.broker()?, Arc::new(now), Arc::new(random));
+    let verbose = args.verbose || args.debug;
+    let mut cx = Context { api: &mut api, interrupted: interrupted(), now: now(), verbose };
+    match &args.command {
+        Command::Fetch(fetch) => commands::fetch(&mut cx, fetch),
+        Command::Search(search) => commands::search(&mut cx, search),
+        Command::Estimate(estimate) => commands::estimate(&mut cx, &estimate.query, &estimate.ask),
+        Command::Status(status) => commands::status(&mut cx, status),
+        Command::Hold(hold) => commands::hold(&mut cx, hold),
+        Command::Release(release) => commands::release(&mut cx, release),
+        Command::Holds(holds) => commands::keeps(&mut cx, holds, &Operation::Holds),
+        Command::Pin(pin) => commands::pin(&mut cx, pin),
+        Command::Unpin(unpin) => commands::unpin(&mut cx, unpin),
+        Command::Pins(pins) => commands::keeps(&mut cx, pins, &Operation::Pins),
+        Command::Completion(_) | Command::Man(_) => Ok(Code::Done),
+    }
+}
+
+fn main() -> ExitCode {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let settings = front::default_path(variable);
+    let exit = front::parse(std::env::args_os().collect(), settings.as_deref()).and_then(|args| {
+        if args.debug {
+            env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
+        }
+        run(&args)
+    });
+    let exit = exit.unwrap_or_else(|failure| {
         eprintln!("hindcap: {}", failure.message);
         failure.exit
     });

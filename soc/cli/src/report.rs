@@ -13,19 +13,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Shows what happens. Lines that matter are printed even where stderr is no terminal; the bar is not.
 pub(crate) struct Watcher {
     quiet: bool,
+    verbose: bool,
     bar: Option<ProgressBar>,
     disconnected: Option<String>,
 }
 
 impl Watcher {
-    pub(crate) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::new_spinner().with_message("connecting");
             bar.enable_steady_tick(std::time::Duration::from_millis(120));
             bar
         });
-        Self { quiet, bar, disconnected: None }
+        Self { quiet, verbose, bar, disconnected: None }
     }
 
     fn line(&self, text: &str) {
@@ -37,6 +38,9 @@ impl Watcher {
     }
 
     fn message(&self, text: String) {
+        if self.verbose {
+            self.line(&text);
+        }
         if let Some(bar) = &self.bar {
             bar.set_message(text);
         }
@@ -66,7 +70,10 @@ impl Watcher {
                 let (done, all) = (progress.segments_done, progress.segments);
                 self.message(format!("searching, {done} of {all} segments, {} packets", progress.packets));
             }
-            Event::Manifest(manifest) => self.start_bar(manifest.bytes),
+            Event::Manifest(manifest) => {
+                self.message(format!("{} packets, {}", manifest.packets, Bytes(manifest.bytes)));
+                self.start_bar(manifest.bytes);
+            }
             Event::Arrived(bytes) => {
                 if let Some(bar) = &self.bar {
                     bar.set_position(*bytes);

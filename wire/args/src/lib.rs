@@ -4,6 +4,7 @@
 //! The clock is an argument of the conversion. [`parse_duration`] and [`parse_when`] serve other flags as well.
 
 pub mod exit;
+mod suggest;
 
 use std::fmt;
 
@@ -12,6 +13,8 @@ use hindcap_wire::flow::proto;
 use hindcap_wire::net::{IpNet, MacAddr};
 use hindcap_wire::query::{End, Query, QueryError};
 use hindcap_wire::time::{TimeRange, Timestamp};
+
+pub use suggest::nearest;
 
 /// Which packets. Times are UTC unless a zone is given.
 #[derive(Args, Clone, Debug, Default)]

@@ -20,6 +20,21 @@ impl Broker {
     pub fn with_login(self, user: String, password: String) -> Self {
         Self { login: Some((user, password)), ..self }
     }
+
+    /// Sets the password of the user that the address names.
+    ///
+    /// # Errors
+    /// The address names no user.
+    pub fn with_password(self, password: String) -> Result<Self, ParseBrokerError> {
+        let (user, _) = self.login.ok_or(ParseBrokerError::NoUser)?;
+        Ok(Self { login: Some((user, password)), ..self })
+    }
+
+    /// Whether it holds a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.login.as_ref().is_some_and(|(_, password)| !password.is_empty())
+    }
 }
 
 /// Without credentials: they never reach a log.
@@ -51,6 +66,8 @@ pub enum ParseBrokerError {
     BadEscape,
     /// Something after the port.
     Trailing,
+    /// A password for nobody.
+    NoUser,
 }
 
 impl fmt::Display for ParseBrokerError {
@@ -66,6 +83,7 @@ impl fmt::Display for ParseBrokerError {
             Self::BadPort => "the broker's port must be a number from 1 to 65535",
             Self::BadEscape => "a % in the broker's address must be followed by two hexadecimal digits",
             Self::Trailing => "nothing may follow the port in the broker's address",
+            Self::NoUser => "a password needs a user in the broker's address: mqtt://user@host",
         })
     }
 }

@@ -4,7 +4,6 @@
 
 pub mod keys;
 mod reference;
-mod suggest;
 
 use std::fmt;
 use std::fs;
@@ -239,7 +238,7 @@ fn lines(key: &Key, items: &[Spanned<DeValue<'_>>]) -> Result<String, String> {
 }
 
 fn unknown<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    match suggest::nearest(name, known) {
+    match hindcap_args::nearest(name, known) {
         Some(near) => format!("unknown {what} {name}; did you mean {near}?"),
         None => format!("unknown {what} {name}"),
     }

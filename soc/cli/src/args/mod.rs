@@ -1,0 +1,223 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use hindcap_args::{Nanos, QueryArgs, parse_duration};
+use hindcap_soc_api::Broker;
+use hindcap_wire::message::SensorId;
+
+use crate::exit;
+
+mod fetch;
+mod keep;
+
+pub(crate) use fetch::Fetch;
+pub(crate) use keep::{Hold, Holds, PartArg, Pin, Release, Unpin};
+
+/// Ask Hindcap sensors for what they have recorded
+#[derive(Parser, Debug)]
+#[command(name = "hindcap", version, after_help = exit::HELP)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// The file with profiles [default: ~/.config/hindcap/config.toml]
+    #[arg(long, value_name = "FILE", global = true, help_heading = "Settings")]
+    pub(crate) config: Option<PathBuf>,
+    /// Which profile of it gives flags their values
+    #[arg(long, value_name = "NAME", global = true, help_heading = "Settings")]
+    pub(crate) profile: Option<String>,
+    /// Say on stderr what is asked of whom, and what comes back
+    #[arg(short, long, global = true, help_heading = "Settings")]
+    pub(crate) verbose: bool,
+    /// Say on stderr everything that happens on the connection, too
+    #[arg(long, global = true, help_heading = "Settings")]
+    pub(crate) debug: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Fetch packets as a savefile
+    Fetch(Fetch),
+    /// List sessions, newest first
+    Search(Search),
+    /// Tell what a fetch would read and give, without moving a packet
+    Estimate(Estimate),
+    /// Show how sensors do; of all sensors when none is named
+    Status(Status),
+    /// Keep the segments that may hold packets of a query, although their turn has come
+    Hold(Hold),
+    /// End a hold
+    Release(Release),
+    /// List the holds
+    Holds(Holds),
+    /// Have whole sessions copied into the event ring, with what comes of them, so that they outlast the general ring
+    Pin(Pin),
+    /// End a pin; what was copied stays
+    Unpin(Unpin),
+    /// List the pins
+    Pins(Holds),
+    /// Print a completion script for a shell
+    Completion(Completion),
+    /// Write the manual pages into a directory
+    Man(Man),
+}
+
+impl Command {
+    /// Through whom sensors are asked; absent where nobody is.
+    pub(crate) const fn connection(&self) -> Option<&Connection> {
+        Some(match self {
+            Self::Fetch(Fetch { ask, .. })
+            | Self::Search(Search { ask, .. })
+            | Self::Estimate(Estimate { ask, .. })
+            | Self::Hold(Hold { ask, .. })
+            | Self::Release(Release { ask, .. })
+            | Self::Pin(Pin { ask, .. })
+            | Self::Unpin(Unpin { ask, .. })
+            | Self::Holds(Holds { ask, .. })
+            | Self::Pins(Holds { ask, .. }) => &ask.target.connection,
+            Self::Status(status) => &status.connection,
+            Self::Completion(_) | Self::Man(_) => return None,
+        })
+    }
+}
+
+/// Through whom sensors are asked.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Sensor")]
+pub(crate) struct Connection {
+    /// The broker: mqtt://[user@]host[:port]
+    #[arg(long, value_name = "URL", hide_env_values = true)]
+    pub(crate) broker: Broker,
+    /// A file whose first line is the password of the broker's user
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+impl Connection {
+    /// The broker, with its password where that is in a file.
+    ///
+    /// # Errors
+    /// The file cannot be read or has no first line; there is no user.
+    pub(crate) fn broker(&self) -> Result<Broker, exit::Failure> {
+        let Some(path) = &self.password_file else { return Ok(self.broker.clone()) };
+        let fail = |error: &dyn Display| exit::Failure::new(format!("{}: {error}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| fail(&error))?;
+        let Some(password) = text.lines().next().filter(|line| !line.is_empty()) else {
+            return Err(fail(&"the first line, which is the password, is empty"));
+        };
+        self.broker.clone().with_password(password.to_owned()).map_err(exit::Failure::new)
+    }
+}
+
+/// Whom to ask, and how patiently.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Sensor")]
+pub(crate) struct Target {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// The sensor's name
+    #[arg(long, value_name = "ID")]
+    pub(crate) sensor: SensorId,
+    /// Give up after this long without progress; an offline sensor is waited for
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
+    pub(crate) timeout: Nanos,
+    /// Why, for the sensor's audit record
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// The case it belongs to
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) case: Option<String>,
+}
+
+/// What is printed.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but the result
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// What every command has that asks one sensor.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Ask {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Search {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// How many sessions at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, help_heading = "Limits",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(hindcap_wire::limits::SEARCH_SESSIONS_MAX)))]
+    pub(crate) limit: u32,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Estimate {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// The sensor's name
+    #[arg(long, value_name = "ID")]
+    pub(crate) sensor: Option<SensorId>,
+    /// Wait this long for the broker
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) timeout: Nanos,
+    /// Print JSON, one sensor a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Completion {
+    /// Which shell; for bash: `hindcap completion bash > ~/.local/share/bash-completion/completions/hindcap`
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Man {
+    /// Where to; made when missing
+    #[arg(value_name = "DIRECTORY")]
+    pub(crate) directory: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn help_documents_the_exit_codes() {
+        for name in
+            ["fetch", "search", "estimate", "status", "hold", "release", "holds", "pin", "unpin", "pins"]
+        {
+            let mut command = Args::command();
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert!(help.contains(exit::HELP), "{help}");
+        }
+    }
+}

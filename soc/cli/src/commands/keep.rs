@@ -1,0 +1,69 @@
+//! `hold`, `release`, `pin`, `unpin` and their lists: one request, one reply.
+
+use hindcap_wire::message::{self, HoldPart, Operation, ReplyBody};
+use hindcap_wire::time::NANOS_PER_SEC;
+
+use super::{Context, print, print_json};
+use crate::args;
+use crate::exit::{Code, Failure};
+
+/// Has the sensor do `operation` and prints the one reply that is its result.
+fn order(cx: &mut Context<'_>, args: &args::Ask, operation: &Operation) -> Result<ReplyBody, Failure> {
+    let body = cx.ask(args, |api, ask, watch| api.order(ask, operation, watch))?;
+    let output = &args.output;
+    match &body {
+        ReplyBody::Held(held) if output.json => print_json(held)?,
+        ReplyBody::Held(held) if output.quiet => print(&format!("{}\n", held.hold.id))?,
+        ReplyBody::Held(held) => print(&held.to_string())?,
+        ReplyBody::Released(released) if output.json => print_json(released)?,
+        ReplyBody::Released(released) => print(&released.to_string())?,
+        ReplyBody::Pinned(pin) | ReplyBody::Unpinned(pin) if output.json => print_json(pin)?,
+        ReplyBody::Pinned(pin) if output.quiet => print(&format!("{}\n", pin.id))?,
+        ReplyBody::Pinned(pin) | ReplyBody::Unpinned(pin) => print(&format!("{pin}\n"))?,
+        ReplyBody::Pins(list) if output.json => print_json(list)?,
+        ReplyBody::Pins(list) => print(&list.to_string())?,
+        ReplyBody::Holds(list) if output.json => print_json(list)?,
+        ReplyBody::Holds(list) => print(&list.to_string())?,
+        _ => return Err(Failure::new("the sensor gave another answer than was asked for")),
+    }
+    Ok(body)
+}
+
+pub(crate) fn hold(cx: &mut Context<'_>, args: &args::Hold) -> Result<Code, Failure> {
+    let hold = message::Hold {
+        query: args.query.query(cx.now).map_err(Failure::new)?,
+        for_secs: args.lasts.map(|lasts| lasts.0 / NANOS_PER_SEC),
+        partial: args.partial.map(|part| match part {
+            args::PartArg::Newest => HoldPart::Newest,
+            args::PartArg::Oldest => HoldPart::Oldest,
+        }),
+        who: args.who.clone(),
+    };
+    match order(cx, &args.ask, &Operation::Hold(hold))? {
+        ReplyBody::Held(held) if held.gone > 0 || held.hold.left_out > 0 => Ok(Code::Partial),
+        _ => Ok(Code::Done),
+    }
+}
+
+pub(crate) fn pin(cx: &mut Context<'_>, args: &args::Pin) -> Result<Code, Failure> {
+    let pin = message::Pin {
+        query: args.query.query(cx.now).map_err(Failure::new)?,
+        for_secs: args.lasts.map(|lasts| lasts.0 / NANOS_PER_SEC),
+        max_bytes: args.max_pinned,
+        who: args.who.clone(),
+    };
+    order(cx, &args.ask, &Operation::Pin(pin)).map(|_| Code::Done)
+}
+
+pub(crate) fn unpin(cx: &mut Context<'_>, args: &args::Unpin) -> Result<Code, Failure> {
+    order(cx, &args.ask, &Operation::Unpin(message::Unpin { pin: args.pin })).map(|_| Code::Done)
+}
+
+pub(crate) fn release(cx: &mut Context<'_>, args: &args::Release) -> Result<Code, Failure> {
+    order(cx, &args.ask, &Operation::Release(message::Release { hold: args.hold })).map(|_| Code::Done)
+}
+
+/// [`Operation::Holds`] and [`Operation::Pins`].
+pub(crate) fn list(cx: &mut Context<'_>, args: &args::Holds, what: &Operation) -> Result<Code, Failure> {
+    order(cx, &args.ask, what).map(|_| Code::Done)
+}

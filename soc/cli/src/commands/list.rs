@@ -1,0 +1,45 @@
+//! `search` and `estimate`: what there is, before a packet moves.
+
+use hindcap_args::QueryArgs;
+use hindcap_soc_api::ApiError;
+use hindcap_wire::message::Search;
+use hindcap_wire::message::answer::{Sessions, WhyEmpty};
+
+use super::{Context, print, print_json};
+use crate::args;
+use crate::exit::{Code, Failure};
+
+pub(crate) fn search(cx: &mut Context<'_>, args: &args::Search) -> Result<Code, Failure> {
+    let query = args.query.query(cx.now).map_err(Failure::new)?;
+    let search = Search { query, limit: args.limit };
+    let sessions = cx.ask(&args.ask, |api, ask, watch| api.search(ask, &search, watch))?;
+    if args.ask.output.json {
+        print_json(&sessions)?
+    } else {
+        print(&sessions.to_string())?
+    }
+    Ok(exit_of_list(&sessions))
+}
+
+fn exit_of_list(sessions: &Sessions) -> Code {
+    match (sessions.rows.is_empty(), sessions.why_empty) {
+        (false, _) => Code::Done,
+        (true, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. })) => Code::OutOfRetention,
+        (true, _) => Code::NothingMatched,
+    }
+}
+
+pub(crate) fn estimate(cx: &mut Context<'_>, query: &QueryArgs, args: &args::Ask) -> Result<Code, Failure> {
+    let query = query.query(cx.now).map_err(Failure::new)?;
+    let estimate = cx.ask::<_, ApiError>(args, |api, ask, watch| api.estimate(ask, &query, watch))?;
+    if args.output.json {
+        print_json(&estimate)?
+    } else {
+        print(&estimate.to_string())?
+    }
+    Ok(match (estimate.packets_max, estimate.why_empty) {
+        (0, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. })) => Code::OutOfRetention,
+        (0, _) => Code::NothingMatched,
+        _ => Code::Done,
+    })
+}

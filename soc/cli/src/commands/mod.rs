@@ -1,0 +1,76 @@
+//! The commands.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use hindcap_soc_api::{Api, Ask, Event};
+use hindcap_wire::time::Timestamp;
+use serde::Serialize;
+
+use crate::args;
+use crate::exit::Failure;
+use crate::report::Watcher;
+
+mod fetch;
+mod keep;
+mod list;
+mod package;
+mod page;
+mod shell;
+mod status;
+
+pub(crate) use fetch::fetch;
+pub(crate) use keep::{hold, list as keeps, pin, release, unpin};
+pub(crate) use list::{estimate, search};
+pub(crate) use shell::{completion, man};
+pub(crate) use status::status;
+
+/// What every command works with.
+pub(crate) struct Context<'a> {
+    pub(crate) api: &'a mut dyn Api,
+    /// Set by a signal.
+    pub(crate) interrupted: Arc<AtomicBool>,
+    pub(crate) now: Timestamp,
+    /// Whether to tell what is asked and answered.
+    pub(crate) verbose: bool,
+}
+
+impl Context<'_> {
+    /// Asks one sensor by `run`, while what happens is shown.
+    fn ask<T, E: Into<Failure>>(
+        &mut self,
+        args: &args::Ask,
+        run: impl FnOnce(&mut dyn Api, &Ask, &mut dyn FnMut(Event)) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let ask = self.whom(&args.target);
+        let mut watcher = Watcher::new(args.output.quiet, self.verbose);
+        let result = run(self.api, &ask, &mut |event| watcher.see(&event));
+        watcher.end();
+        result.map_err(Into::into)
+    }
+
+    fn whom(&self, target: &args::Target) -> Ask {
+        let mut ask = Ask::new(target.sensor.clone());
+        ask.reason.clone_from(&target.reason);
+        ask.case.clone_from(&target.case);
+        ask.timeout = target.timeout.into();
+        // The sensor may be away for as long as we wait, and then needs time of its own.
+        ask.life = ask.life.max(ask.timeout * 2);
+        ask.interrupted = Arc::clone(&self.interrupted);
+        ask
+    }
+}
+
+fn print_json<T: Serialize>(document: &T) -> Result<(), Failure> {
+    let text = serde_json::to_string(document).map_err(Failure::new)?;
+    print(&format!("{text}\n"))
+}
+
+/// To stdout; a reader that has gone is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
+        _ => Ok(()),
+    }
+}

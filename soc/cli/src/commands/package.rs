@@ -1,0 +1,133 @@
+//! `--zip`: the savefile with its papers, to be handed on as one file: what was asked, what it covers, and sums to check
+//! it by (`sha256sum -c SHA256SUMS`).
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use hindcap_wire::message::{Extract, Format, Manifest};
+use hindcap_wire::time::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use crate::args;
+use crate::exit::Failure;
+
+/// What goes with a savefile.
+pub(super) struct Papers<'a> {
+    pub(super) args: &'a args::Fetch,
+    pub(super) extract: &'a Extract,
+    pub(super) manifest: &'a Manifest,
+    pub(super) now: Timestamp,
+}
+
+/// `manifest.json`.
+#[derive(Serialize)]
+struct Json<'a> {
+    sensor: &'a str,
+    fetched: Timestamp,
+    case: Option<&'a str>,
+    reason: Option<&'a str>,
+    comment: Option<&'a str>,
+    request: &'a Extract,
+    manifest: &'a Manifest,
+}
+
+impl Papers<'_> {
+    fn manifest_json(&self) -> Result<Vec<u8>, Failure> {
+        let target = &self.args.ask.target;
+        let json = Json {
+            sensor: target.sensor.as_str(),
+            fetched: self.now,
+            case: target.case.as_deref(),
+            reason: target.reason.as_deref(),
+            comment: self.args.comment.as_deref(),
+            request: self.extract,
+            manifest: self.manifest,
+        };
+        serde_json::to_vec_pretty(&json).map_err(Failure::new)
+    }
+
+    fn report(&self, savefile: &str) -> String {
+        let target = &self.args.ask.target;
+        let mut text = String::new();
+        let _ = writeln!(text, "savefile: {savefile}\nsensor:   {}\nfetched:  {}", target.sensor, self.now);
+        let _ = writeln!(text, "request:  {}", self.manifest.job);
+        let told = [("case", &target.case), ("reason", &target.reason), ("comment", &self.args.comment)];
+        for (name, value) in told {
+            if let Some(value) = value {
+                let _ = writeln!(text, "{:9} {value}", format!("{name}:"));
+            }
+        }
+        let _ = write!(text, "\n{}", self.manifest.answer);
+        text
+    }
+}
+
+/// A name in `SHA256SUMS`, and the sum of what it names.
+fn sum_line(sums: &mut String, name: &str, hash: &[u8]) {
+    for byte in hash {
+        let _ = write!(sums, "{byte:02x}");
+    }
+    let _ = writeln!(sums, "  {name}");
+}
+
+/// Copies, and gives the SHA-256 of what was copied.
+fn copy(from: &mut impl io::Read, to: &mut impl Write) -> io::Result<Vec<u8>> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().to_vec()),
+            length => {
+                hash.update(&buffer[..length]);
+                to.write_all(&buffer[..length])?;
+            }
+        }
+    }
+}
+
+/// Writes the ZIP file `to`, beside its place first, so that there is never half a file of that name.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub(super) fn write(papers: &Papers<'_>, savefile: &Path, to: &Path) -> Result<(), Failure> {
+    let fail = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", to.display()));
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside =
+        tempfile::Builder::new().permissions(readable()).tempfile_in(dir).map_err(|error| fail(&error))?;
+    let extension = if papers.extract.format == Format::Pcapng { "pcapng" } else { "pcap" };
+    let stem = to.file_stem().map_or_else(|| "result".into(), |stem| stem.to_string_lossy());
+    let name = format!("{}.{extension}", if stem.is_empty() || stem == "-" { "result".into() } else { stem });
+    fill(papers, savefile, &name, beside.as_file()).map_err(|error| fail(&error.message))?;
+    beside.as_file().sync_all().map_err(|error| fail(&error))?;
+    beside.persist(to).map_err(|error| fail(&error.error))?;
+    Ok(())
+}
+
+/// As any file that is made, less the umask; a temporary file is private otherwise.
+fn readable() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o666)
+}
+
+fn fill(papers: &Papers<'_>, savefile: &Path, name: &str, to: &File) -> Result<(), Failure> {
+    let options =
+        SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).large_file(true);
+    let mut zip = ZipWriter::new(io::BufWriter::new(to));
+    let mut sums = String::new();
+    zip.start_file(name, options).map_err(Failure::new)?;
+    let hash = File::open(savefile).and_then(|mut file| copy(&mut file, &mut zip)).map_err(Failure::new)?;
+    sum_line(&mut sums, name, &hash);
+    for (name, bytes) in
+        [("report.txt", papers.report(name).into_bytes()), ("manifest.json", papers.manifest_json()?)]
+    {
+        zip.start_file(name, options).map_err(Failure::new)?;
+        zip.write_all(&bytes).map_err(Failure::new)?;
+        sum_line(&mut sums, name, &Sha256::digest(&bytes));
+    }
+    zip.start_file("SHA256SUMS", options).map_err(Failure::new)?;
+    zip.write_all(sums.as_bytes()).map_err(Failure::new)?;
+    zip.finish().map_err(Failure::new)?.flush().map_err(Failure::new)
+}

@@ -1,0 +1,170 @@
+//! What an analyst types: OpenFPC's letters, profiles and variables, and the forms in which a result comes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::process::{Command, Output};
+
+use hindcap_tests::branch::{Broker, hindcap, run, stored};
+use hindcap_tests::sensor::{Sensor, exit, said};
+use hindcap_tests::{savefile, tools};
+
+/// `hindcap ARGS`, with settings out of the sensor's folder only.
+fn settled(sensor: &Sensor, variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = Command::new(tools::ours("hindcap"));
+    command.args(args).env("XDG_CONFIG_HOME", sensor.path("xdg")).envs(variables.iter().copied());
+    command.output().unwrap()
+}
+
+fn settings(sensor: &Sensor, text: &str) {
+    fs::create_dir_all(sensor.path("xdg/hindcap")).unwrap();
+    fs::write(sensor.path("xdg/hindcap/config.toml"), text).unwrap();
+}
+
+#[test]
+fn openfpc_habits_and_a_profile_are_enough() {
+    let (sensor, _) = stored(5_000);
+    let Some(broker) = Broker::start(&sensor) else { return };
+    let _daemon = run(&sensor, &broker, true);
+    settings(
+        &sensor,
+        &format!("[profiles.lab]\nbroker = '{}'\nsensor = 'branch-1'\nquiet = true\n", broker.url()),
+    );
+    let file = sensor.path("letters.pcap");
+    let file = file.to_str().unwrap();
+    let output =
+        settled(&sensor, &[], &["fetch", "-m", "at", "-t", "1790000002", "-e", "1", "-r", "443", "-w", file]);
+    assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
+    // Quiet, as the profile says: the file's name and nothing else.
+    assert_eq!(
+        (output.stdout.as_slice(), output.stderr.as_slice()),
+        (format!("{file}\n").as_bytes(), &b""[..])
+    );
+    let long = ["--start", "1790000001", "--end", "1790000003.000000001", "--dst-port", "443"];
+    let expected = sensor.extract(&long).records;
+    assert!(!expected.is_empty() && savefile::read(file.as_ref()).unwrap().1 == expected);
+    // OpenFPC's window, with the sensor from the environment going before the profile's.
+    let window =
+        ["fetch", "-m", "window", "-b", "1790000001", "-j", "1790000002", "-w", file, "--timeout", "2s"];
+    assert_eq!(settled(&sensor, &[], &window).status.code(), Some(exit::DONE));
+    assert_eq!(savefile::read(file.as_ref()).unwrap().1.len(), 1_000);
+    let elsewhere = settled(&sensor, &[("HINDCAP_SENSOR", "branch-2")], &window);
+    assert_eq!(elsewhere.status.code(), Some(exit::OFFLINE), "{}", said(&elsewhere));
+    // Mistakes are told before anything is asked.
+    for (args, message) in [
+        (&["fetch", "-m", "at", "-b", "1790000001"][..], "--timestamp"),
+        (&["fetch", "--profile", "nope"], "there are: lab"),
+        (&["fetch", "--config", "/nonexistent.toml"], "/nonexistent.toml"),
+        (&["status", "--broker", "mqtt://ana:secret@127.0.0.1"], "--password-file"),
+        (&["status", "--broker", "mqtt://ana@127.0.0.1", "--password-file", "/nonexistent"], "/nonexistent"),
+    ] {
+        let output = settled(&sensor, &[], args);
+        assert_eq!(output.status.code(), Some(exit::ERROR), "{args:?}");
+        assert!(said(&output).contains(message), "{args:?}: {}", said(&output));
+        assert!(!said(&output).contains("secret"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_dry_run_is_an_estimate() {
+    let (sensor, _) = stored(1_000);
+    let Some(broker) = Broker::start(&sensor) else { return };
+    let _daemon = run(&sensor, &broker, true);
+    let ask = |command: &str, flag: &[&str]| {
+        let all = [&[command, "--sensor", "branch-1", "--port", "443", "--json"], flag].concat();
+        hindcap(&broker, &all)
+    };
+    let (dry, estimate) = (ask("fetch", &["--dry-run"]), ask("estimate", &[]));
+    assert_eq!(dry.status.code(), Some(exit::DONE), "{}", said(&dry));
+    assert!(!dry.stdout.is_empty() && dry.stdout == estimate.stdout);
+}
+
+#[test]
+fn a_zip_file_holds_the_savefile_and_sums_that_others_can_check() {
+    if !tools::have(&["unzip", "sha256sum"]) {
+        return;
+    }
+    let (sensor, _) = stored(1_000);
+    let Some(broker) = Broker::start(&sensor) else { return };
+    let _daemon = run(&sensor, &broker, true);
+    let zip = sensor.path("case 7.zip");
+    let zip = zip.to_str().unwrap();
+    let ask = ["fetch", "--sensor", "branch-1", "--port", "443", "--case", "IR-7", "--comment", "beacon?"];
+    let output = hindcap(&broker, &[&ask[..], &["--zip", "-w", zip]].concat());
+    assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
+    let folder = sensor.path("unpacked");
+    let unpacked = tools::run("unzip", ["-q", zip, "-d", folder.to_str().unwrap()]);
+    assert!(unpacked.status.success(), "{}", said(&unpacked));
+    let sums = Command::new("sha256sum")
+        .args(["--strict", "-c", "SHA256SUMS"])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(sums.status.success(), "{}", said(&sums));
+    assert_eq!(String::from_utf8_lossy(&sums.stdout).lines().count(), 3);
+    let records = savefile::read(&folder.join("case 7.pcap")).unwrap().1;
+    assert!(!records.is_empty() && records == sensor.extract(&["--port", "443"]).records);
+    let report = fs::read_to_string(folder.join("report.txt")).unwrap();
+    assert!(report.contains("IR-7") && report.contains("beacon?"), "{report}");
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["case"], "IR-7");
+    assert_eq!(manifest["manifest"]["packets"], records.len());
+    // To a pipe as well, and a place that cannot be written is no half file.
+    let piped = hindcap(&broker, &[&ask[..], &["--zip", "-w", "-"]].concat());
+    assert!(piped.stdout.starts_with(b"PK\x03\x04"), "{}", said(&piped));
+    let output = hindcap(&broker, &[&ask[..], &["--zip", "-w", "/nonexistent/x.zip"]].concat());
+    assert_eq!(output.status.code(), Some(exit::ERROR));
+    assert!(said(&output).contains("/nonexistent/x.zip"), "{}", said(&output));
+}
+
+#[test]
+fn a_page_links_to_the_file_or_says_why_there_is_none() {
+    let (sensor, _) = stored(1_000);
+    let Some(broker) = Broker::start(&sensor) else { return };
+    let _daemon = run(&sensor, &broker, true);
+    let file = sensor.path("a b.pcap");
+    let ask = ["fetch", "--sensor", "branch-1", "--timeout", "2s", "--http", "-w", file.to_str().unwrap()];
+    let page = |query: &[&str]| {
+        let output = hindcap(&broker, &[&ask[..], query].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = page(&["--port", "443", "--comment", "<b>"]);
+    assert_eq!(code, Some(exit::DONE), "{text}");
+    assert!(text.starts_with("<!DOCTYPE html>") && text.contains("href=\"./a%20b.pcap\""), "{text}");
+    assert!(text.contains("&lt;b&gt;") && !text.contains("<b>"), "{text}");
+    let (code, text) = page(&["--host", "192.0.2.99"]);
+    assert!(code == Some(exit::NOTHING) && text.contains("No packet matched"), "{code:?} {text}");
+    let (code, text) = page(&["--mode", "at"]);
+    assert!(code == Some(exit::ERROR) && text.contains("No packets"), "{code:?} {text}");
+    assert!(text.contains("--timestamp"), "{text}");
+}
+
+/// A password out of a file opens a broker that wants one; a wrong one does not.
+#[test]
+fn a_password_comes_from_a_file() {
+    if !tools::have(&["mosquitto", "mosquitto_passwd"]) {
+        return;
+    }
+    let sensor = Sensor::new();
+    let Some(mut broker) = Broker::start(&sensor) else { return };
+    let (passwords, config) = (sensor.path("passwords"), sensor.path("mosquitto.conf"));
+    let made = tools::run("mosquitto_passwd", ["-b", "-c", passwords.to_str().unwrap(), "ana", "right"]);
+    assert!(made.status.success(), "{}", said(&made));
+    broker.kill();
+    let text = format!(
+        "listener {} 127.0.0.1\nallow_anonymous false\nuser root\npassword_file {}\n",
+        broker.port(),
+        passwords.display()
+    );
+    fs::write(config, text).unwrap();
+    broker.resume();
+    let url = format!("mqtt://ana@127.0.0.1:{}", broker.port());
+    for (password, code) in [("right", exit::NOTHING), ("wrong", exit::DENIED)] {
+        fs::write(sensor.path("password"), format!("{password}\n")).unwrap();
+        let file = sensor.path("password");
+        let args = ["status", "--broker", &url, "--password-file", file.to_str().unwrap()];
+        let output = settled(&sensor, &[], &args);
+        assert_eq!(output.status.code(), Some(code), "{password}: {}", said(&output));
+    }
+}
