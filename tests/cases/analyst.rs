@@ -41,7 +41,7 @@ fn openfpc_habits_and_a_profile_are_enough() {
         (format!("{file}\n").as_bytes(), &b""[..])
     );
     let long = ["--start", "1790000001", "--end", "1790000003.000000001", "--dst-port", "443"];
-    let expected = sensor.extract(&long).records;
+    let expected = sensor.extract(long).records;
     assert!(!expected.is_empty() && savefile::read(file.as_ref()).unwrap().1 == expected);
     // OpenFPC's window, with the sensor from the environment going before the profile's.
     let window =
@@ -103,7 +103,7 @@ fn a_zip_file_holds_the_savefile_and_sums_that_others_can_check() {
     assert!(sums.status.success(), "{}", said(&sums));
     assert_eq!(String::from_utf8_lossy(&sums.stdout).lines().count(), 3);
     let records = savefile::read(&folder.join("case 7.pcap")).unwrap().1;
-    assert!(!records.is_empty() && records == sensor.extract(&["--port", "443"]).records);
+    assert!(!records.is_empty() && records == sensor.extract(["--port", "443"]).records);
     let report = fs::read_to_string(folder.join("report.txt")).unwrap();
     assert!(report.contains("IR-7") && report.contains("beacon?"), "{report}");
     let manifest: serde_json::Value =
