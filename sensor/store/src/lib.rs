@@ -17,6 +17,7 @@
 
 mod age;
 pub mod catalog;
+mod chain;
 mod eject;
 mod error;
 pub mod events;

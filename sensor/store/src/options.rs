@@ -95,7 +95,7 @@ pub struct RecorderOptions {
     pub batches_per_flush: u32,
     /// Whether a packet may wait for storage (an import) or is dropped when no buffer is free (live capture).
     pub may_wait: bool,
-    /// Whether segments are hashed (SHA-256) and chained.
+    /// Whether segments are hashed (BLAKE3) and chained.
     pub hash_chain: bool,
     /// How long packets are kept; `None` leaves it as the store has it.
     pub keep: Option<KeepPolicy>,

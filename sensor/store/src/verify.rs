@@ -4,9 +4,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use hindcap_wire::ledger::{HEADER_END, NO_CHAIN, SegmentHeader, SummaryPage, next_chain, put_shb};
+use hindcap_wire::ledger::{HEADER_END, NO_CHAIN, SegmentHeader, SummaryPage, put_shb};
 
 use crate::catalog;
+use crate::chain::next_chain;
 use crate::index::Indexer;
 use crate::provisional::claimed_end;
 use crate::recovery::{new_indexer, rebuild};
@@ -241,10 +242,10 @@ impl<V: VolumeRead> Look<'_, V> {
         if summary.chain == NO_CHAIN {
             return;
         }
-        if tables.end == page.data_bytes && tables.sha256() != Some(summary.sha256) {
+        if tables.end == page.data_bytes && tables.segment_hash() != Some(summary.hash) {
             self.findings.push(Finding::HashDiffers);
         }
-        if next_chain(&summary.chain_before, &summary.sha256, generation) != summary.chain {
+        if next_chain(&summary.chain_before, &summary.hash, generation) != summary.chain {
             self.findings.push(Finding::ChainBroken);
         }
         // Zeros in the header: the recorder did not know the segment before, and says so.

@@ -1,7 +1,5 @@
 //! The header block of a segment: whose it is and which turn of the ring.
 
-use sha2::{Digest, Sha256};
-
 use super::{Blocks, Cursor, SHB_BYTES, block_type, u32_at, u64_at};
 use crate::time::Timestamp;
 
@@ -73,17 +71,6 @@ impl SegmentHeader {
     }
 }
 
-/// The chain value of a segment: SHA-256("hindcap-chain-v1" || chain before || segment SHA-256 || generation).
-#[must_use]
-pub fn next_chain(before: &[u8; 32], segment_sha256: &[u8; 32], generation: u64) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"hindcap-chain-v1");
-    hash.update(before);
-    hash.update(segment_sha256);
-    hash.update(generation.to_le_bytes());
-    hash.finalize().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,13 +99,5 @@ mod tests {
         }
         assert_eq!(SegmentHeader::decode(&[0; 512]), None);
         assert_eq!(SegmentHeader::decode(&bytes[..100]), None);
-    }
-
-    #[test]
-    fn chain_depends_on_every_part() {
-        let base = next_chain(&[0; 32], &[1; 32], 1);
-        assert_ne!(base, next_chain(&[1; 32], &[1; 32], 1));
-        assert_ne!(base, next_chain(&[0; 32], &[2; 32], 1));
-        assert_ne!(base, next_chain(&[0; 32], &[1; 32], 2));
     }
 }

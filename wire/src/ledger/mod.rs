@@ -20,7 +20,7 @@ pub use blocks::{
 };
 pub use commit::{COMMIT_BYTES, Commit, batch_crc_start};
 pub use event::{EVENT_BYTES, Event, EventKind};
-pub use header::{HEADER_BYTES, HEADER_END, HEADER_OFFSET, SegmentHeader, next_chain};
+pub use header::{HEADER_BYTES, HEADER_END, HEADER_OFFSET, SegmentHeader};
 pub use summary::{NO_CHAIN, Summary, SummaryPage};
 
 use crate::packet::{Interface, Packet};

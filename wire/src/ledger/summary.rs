@@ -46,8 +46,8 @@ pub struct Summary {
     pub has_flows: bool,
     /// Interfaces in the order of their numbers.
     pub interfaces: Vec<Interface>,
-    /// SHA-256 of bytes `[0, data bytes)`; zeros when the chain is off.
-    pub sha256: [u8; 32],
+    /// BLAKE3 of bytes `[0, data bytes)`; zeros when the chain is off.
+    pub hash: [u8; 32],
     /// Chain value of the segment before, zeros when unknown.
     pub chain_before: [u8; 32],
     /// Chain value of this segment; zeros when the chain is off.
@@ -151,7 +151,7 @@ mod tests {
                 clock: ClockState::Unknown,
                 has_flows: true,
                 interfaces: core::iter::repeat_n(interface, INTERFACES_MAX).collect(),
-                sha256: [2; 32],
+                hash: [2; 32],
                 chain_before: [3; 32],
                 chain: [4; 32],
             },

@@ -247,7 +247,7 @@ pub const KEYS: &[Key] = &[
         name: "store.hash_chain",
         default: Some("true"),
         kind: Kind::Bool,
-        meaning: "hash every segment with SHA-256 and chain the hashes; false spares processors without SHA instructions",
+        meaning: "hash every segment with BLAKE3 and chain the hashes; false spares weak processors, but then nothing shows that a segment was changed on purpose",
     },
     Key {
         name: "policy.event_share",

@@ -251,7 +251,7 @@ impl Writer {
             clock: ClockState::Synchronised,
             has_flows: true,
             interfaces: vec![Interface { link_type: LinkType::RAW, snaplen: 0, name: "tap0".into() }],
-            sha256: [0; 32],
+            hash: [0; 32],
             chain_before: [0; 32],
             chain: [0; 32],
         };

@@ -110,7 +110,7 @@ fn a_lost_summary_is_made_again() {
     assert_eq!(findings(&broken)[0], (0, Finding::NotSealed));
     assert_eq!(rebuilt(&broken)[0], Reindexed::Sealed);
     assert_eq!(findings(&broken), []);
-    assert_eq!(summary(&broken, 0).summary.sha256, summary(&volume, 0).summary.sha256);
+    assert_eq!(summary(&broken, 0).summary.hash, summary(&volume, 0).summary.hash);
 }
 
 #[test]

@@ -12,9 +12,9 @@ use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::Interface;
 use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::{ClockState, Timestamp};
-use sha2::{Digest, Sha256};
 
 use super::batch::Marks;
+use crate::chain::SegmentHash;
 use crate::index::Builder;
 
 const PAGE: usize = PAGE_BYTES as usize;
@@ -44,7 +44,7 @@ pub(crate) struct SegmentTables {
     batch_table: Vec<BatchEntry>,
     /// Bodies of event blocks.
     events: Vec<Vec<u8>>,
-    sha256: Option<Sha256>,
+    hash: Option<SegmentHash>,
 }
 
 impl SegmentTables {
@@ -67,7 +67,7 @@ impl SegmentTables {
             pages: Vec::with_capacity(pages),
             batch_table: Vec::new(),
             events: Vec::new(),
-            sha256: hash.then(Sha256::new),
+            hash: hash.then(SegmentHash::new),
         }
     }
 
@@ -145,8 +145,8 @@ impl SegmentTables {
     }
 
     fn hash(&mut self, bytes: &[u8]) {
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(bytes);
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
         }
     }
 
@@ -214,8 +214,8 @@ impl SegmentTables {
         self.events.iter().for_each(|body| builder.event(body));
     }
 
-    /// SHA-256 of everything up to `end`; `None` when the chain is off.
-    pub(crate) fn sha256(&self) -> Option<[u8; 32]> {
-        self.sha256.as_ref().map(|hash| hash.clone().finalize().into())
+    /// The hash of everything up to `end`; `None` when the chain is off.
+    pub(crate) fn segment_hash(&self) -> Option<[u8; 32]> {
+        self.hash.as_ref().map(SegmentHash::value)
     }
 }

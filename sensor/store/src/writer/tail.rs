@@ -2,13 +2,14 @@
 
 use hindcap_wire::index::{FilterClasses, IndexLimits};
 use hindcap_wire::ledger::{
-    BLOCK_OVERHEAD_BYTES, NO_CHAIN, SKIP_BYTES_MAX, Summary, SummaryPage, block_type, next_chain,
+    BLOCK_OVERHEAD_BYTES, NO_CHAIN, SKIP_BYTES_MAX, Summary, SummaryPage, block_type,
 };
 use hindcap_wire::limits::PAGE_BYTES;
 
 use super::tables::SegmentTables;
 use crate::Reading;
 use crate::catalog;
+use crate::chain::next_chain;
 use crate::index::Indexer;
 use crate::volume::aligned::AlignedBuf;
 use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
@@ -72,7 +73,7 @@ pub(crate) fn seal(
     let Encoded { index, filter, classes, eventful } = encoded(tables, flows);
     let block_bytes = index_block_bytes(index.len() as u32);
     let index_offset = header.segment_bytes - PAGE_BYTES - block_bytes;
-    let sha256 = tables.sha256();
+    let hash = tables.segment_hash();
     let page = SummaryPage {
         generation: header.generation,
         data_bytes: tables.end,
@@ -92,10 +93,9 @@ pub(crate) fn seal(
             clock: tables.clock,
             has_flows,
             interfaces: tables.interfaces.clone(),
-            sha256: sha256.unwrap_or(NO_CHAIN),
+            hash: hash.unwrap_or(NO_CHAIN),
             chain_before: header.chain_before,
-            chain: sha256
-                .map_or(NO_CHAIN, |sha256| next_chain(&header.chain_before, &sha256, header.generation)),
+            chain: hash.map_or(NO_CHAIN, |hash| next_chain(&header.chain_before, &hash, header.generation)),
         },
     };
     fill(buf, &page, &index);
