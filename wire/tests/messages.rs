@@ -119,6 +119,43 @@ fn alarm() -> Alarm {
     Alarm { code: "link_down".into(), severity: Severity::Critical, text, advice, since: AT }
 }
 
+fn wear() -> WearStatus {
+    WearStatus {
+        medium: MediumStatus {
+            kind: MediumKind::Nvme,
+            name: "nvme0n1".into(),
+            model: "Example 2280".into(),
+            serial: "S1".into(),
+            size_bytes: Some(256_060_514_304),
+            used_permille: Some(850),
+            spare_percent: Some(97),
+            written_bytes: Some(127_500_000_000_000),
+            media_errors: Some(0),
+        },
+        bytes_captured: 1_000_000_000,
+        bytes_written: 1_004_000_000,
+        writes: 1_000,
+        small_writes: 3,
+        flushes: 990,
+        errors: 0,
+        write_micros: Some(LatencyStatus { p50: 3_071, p99: 12_287, max: 750_000 }),
+        flush_micros: None,
+        write_amplification_permille: Some(1_000),
+        endurance_bytes: Some(150_000_000_000_000),
+        endurance_source: Some(EnduranceSource::Registers),
+        used_permille: Some(850),
+        used_by: Some(UsedBy::Registers),
+        written_per_day: Some(304_000_000_000),
+        days_left: Some(74),
+        budget: Some(BudgetStatus {
+            bytes_per_day: 10_000_000_000,
+            level_bytes: -1,
+            step: 1,
+            cutoff_bytes: Some(10_000_000),
+        }),
+    }
+}
+
 fn status() -> Status {
     let store = StoreStatus {
         quota_bytes: 1 << 31,
@@ -127,8 +164,6 @@ fn status() -> Status {
         oldest: Some(AT),
         newest: Some(AT),
         retention_forecast_secs: Some(86_400),
-        bytes_captured: Some(5),
-        bytes_written: None,
     };
     let capture =
         CaptureStatus { interface: "eth1".into(), link_up: Some(true), packets: 9, ..Default::default() };
@@ -142,6 +177,7 @@ fn status() -> Status {
         unsigned_requests: true,
         capture: Some(capture),
         store: Some(store),
+        wear: Some(wear()),
         events: Some(EventsStatus {
             quota_bytes: 400_000_000,
             used_bytes: 33_554_432,
@@ -207,7 +243,14 @@ fn bodies() -> Vec<(&'static str, ReplyBody)> {
         ("progress", ReplyBody::Progress(progress)),
         ("manifest", ReplyBody::Manifest(Box::new(manifest))),
         ("sessions", ReplyBody::Sessions(SessionsPage { page: 0, pages: 1, sessions })),
-        ("estimate", ReplyBody::Estimate(Estimate { packets_max: 12, ..Estimate::default() })),
+        (
+            "estimate",
+            ReplyBody::Estimate(Estimate {
+                packets_max: 12,
+                retention_forecast_secs: Some(9 * 86_400),
+                ..Estimate::default()
+            }),
+        ),
         ("status", ReplyBody::Status(Box::new(status()))),
         ("done", ReplyBody::Done(Done { outcome: Outcome::Gone, detail: "pruned".into() })),
         ("held", ReplyBody::Held(Held { hold: hold(), gone: 1, share: SHARE })),
@@ -331,11 +374,19 @@ fn replies_and_results_are_as_they_were() {
 #[test]
 fn a_status_is_small() {
     let mut status = status();
-    let (code, text) = ("name".repeat(5), "d".repeat(ALARM_TEXT_MAX * 2 / 3));
+    let (code, text) = ("name".repeat(5), "d".repeat(ALARM_TEXT_MAX));
     let long = Alarm { code, advice: text.clone(), text, ..alarm() };
-    status.alarms = vec![long; ALARMS_SHOWN_MAX];
-    // Holds, event ring, policy and the longest alarms together.
-    assert!(encode(&status, Encoding::Json).unwrap().len() < 5120);
+    status.alarms = vec![long; ALARMS_SHOWN_MAX + 3];
+    // Holds, event ring, policy, wear and the longest alarms together.
+    let status = status.fit();
+    assert!(encode(&status, Encoding::Json).unwrap().len() <= STATUS_BYTES_MAX);
+    assert!(
+        status.alarms.len() >= 3 && status.alarms.len() + status.alarms_more as usize == 11,
+        "{status:?}"
+    );
+    let shorter = Status { alarms: vec![alarm(); ALARMS_SHOWN_MAX + 3], ..self::status() }.fit();
+    assert!(shorter.alarms.len() > status.alarms.len() && shorter.alarms.len() <= ALARMS_SHOWN_MAX);
+    assert_eq!(self::status().fit(), self::status(), "what fits stays");
 }
 
 #[test]

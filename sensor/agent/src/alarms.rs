@@ -38,6 +38,10 @@ pub mod code {
     pub const WEAR: &str = "wear";
     /// Writes take several times as long as a week ago.
     pub const MEDIUM_SLOWER: &str = "medium_slower";
+    /// The medium runs out of spare blocks.
+    pub const MEDIUM_SPARE: &str = "medium_spare";
+    /// The medium says that it is failing, read-only or too hot.
+    pub const MEDIUM_HEALTH: &str = "medium_health";
     /// Writes or flushes have failed lately.
     pub const WRITE_ERROR: &str = "write_error";
     /// Both copies of the state were damaged: nothing is held any more.

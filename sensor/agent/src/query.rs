@@ -7,7 +7,7 @@ use hindcap_extract::sink::SavefileSink;
 use hindcap_extract::{Beside, Options, plan, priority, run, search as list};
 use hindcap_store::volume::any::AnyReader;
 use hindcap_store::{Reader, ReaderOptions, open_events_reader, open_reader};
-use hindcap_wire::message::answer::{Answer, Bytes, WhyEmpty};
+use hindcap_wire::message::answer::{Answer, Bytes, Estimate, WhyEmpty};
 use hindcap_wire::message::{Format as FileFormat, Limits};
 use hindcap_wire::savefile::Format;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::cli::{EstimateArgs, ExtractArgs, SearchArgs};
 use crate::clock::wall;
 use crate::exit::{Code, Failure};
+use crate::report::retention;
 use crate::stop::Stop;
 
 /// A reader of the store at `path` and of its event ring, beside whoever writes. An event ring that cannot be read is told
@@ -66,6 +67,7 @@ pub fn estimate(args: &EstimateArgs) -> Result<Code, Failure> {
     step_back();
     let query = args.query.query(wall())?;
     let estimate = plan(&mut open(&args.store.store)?, &query)?.estimate();
+    let estimate = Estimate { retention_forecast_secs: retention(&args.store.store), ..estimate };
     print(&estimate, args.json)?;
     Ok(if estimate.packets_max == 0 { empty(estimate.why_empty.as_ref()) } else { Code::Done })
 }

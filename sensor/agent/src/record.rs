@@ -50,7 +50,7 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     let options = RecorderOptions {
         flush_interval_nanos: args.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: !args.store.no_hash_chain,
-        wear: wear::options(0, 0),
+        wear: wear::options(None),
         ..RecorderOptions::live()
     };
     let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));
@@ -88,9 +88,6 @@ pub fn start(
     stop: &Stop,
     control: Option<Arc<Control>>,
 ) -> Result<Capture, Failure> {
-    // A write budget needs a hand on the recording even where nothing is left out so far.
-    let budget = || options.wear.plan.map(|_| Arc::new(Control::new(wear::POLICY)));
-    let control = control.or_else(budget);
     let recorder = store.recorder(options, reading(&mut clock))?;
     Ok(Capture::start(source, recorder, clock, stop.clone(), control)?)
 }

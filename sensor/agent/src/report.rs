@@ -11,7 +11,7 @@ use hindcap_store::{
 };
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::ledger::{Event, EventKind};
-use hindcap_wire::message::{EventsStatus, HeldStatus, StoreStatus};
+use hindcap_wire::message::{EventsStatus, HeldStatus, StoreStatus, WearStatus};
 use hindcap_wire::policy::{LeftOut, Policy};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 use serde::Serialize;
@@ -19,7 +19,9 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::hold::usable;
 use crate::lock::holder;
+use crate::medium::{FIRST_LOOK, MediumWatch, SYS, readers};
 use crate::pins::{decode, sum_up};
+use crate::wear;
 
 /// Everything `hindcapd status` knows.
 #[derive(Clone, Debug, Serialize)]
@@ -50,9 +52,11 @@ pub struct StoreReport {
     pub policy: Option<PolicyInForce>,
     /// Clock state at the newest commit.
     pub clock: ClockState,
-    /// What has gone to the medium, as of the last state that was written.
+    /// The same as the state on the medium has it, at most ten minutes old.
     #[serde(skip)]
-    pub wear: Wear,
+    pub worn: Wear,
+    /// The medium, and what has gone to it.
+    pub wear: Option<WearStatus>,
     /// What also goes into the status at the broker.
     pub store: StoreStatus,
     /// The event ring, where there is one.
@@ -77,15 +81,25 @@ pub struct PolicyInForce {
 /// # Errors
 /// There is no store, or it cannot be read.
 pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
-    look(path, true)
+    let medium = MediumWatch::start(path.to_owned(), SYS.into(), readers());
+    let mut report = look(path, true)?;
+    let (_, seen) = medium.first(FIRST_LOOK);
+    report.wear = Some(wear::status(&report.worn, report.worn.plan.as_ref(), &seen));
+    Ok(report)
 }
 
 /// The part that goes into the status at the broker, without a look into the open segment.
 ///
 /// # Errors
 /// As [`store_report`].
-pub fn store_status(path: &Path) -> Result<(StoreStatus, HeldStatus), Failure> {
-    look(path, false).map(|report| (report.store, report.held))
+pub fn store_status(path: &Path) -> Result<(StoreStatus, HeldStatus, Wear), Failure> {
+    look(path, false).map(|report| (report.store, report.held, report.worn))
+}
+
+/// How far back the store at `path` reaches when it is full, seconds, at the rate of late; `None` when not known.
+#[must_use]
+pub fn retention(path: &Path) -> Option<u64> {
+    look(path, false).ok()?.store.retention_forecast_secs
 }
 
 /// How old packets become.
@@ -160,7 +174,8 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
         drops_open,
         policy,
         clock: newest.map_or(ClockState::Unknown, |segment| segment.clock),
-        wear: state.wear,
+        worn: state.wear,
+        wear: None,
         store: StoreStatus {
             quota_bytes: layout::store_bytes(geometry.segment_bytes, geometry.segments),
             used_bytes: segments.len() as u64 * u64::from(geometry.segment_bytes),
@@ -168,8 +183,6 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
             oldest: with_packets(segments).map(|segment| segment.first).min(),
             newest: with_packets(segments).map(|segment| segment.last).max(),
             retention_forecast_secs: retention_forecast(segments, usable.saturating_sub(share.segments)),
-            bytes_captured: None,
-            bytes_written: Some(state.wear.odometer.written_bytes),
         },
         events: events_status(path)?,
         held: HeldStatus {

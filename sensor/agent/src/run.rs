@@ -10,12 +10,15 @@ use std::time::Duration;
 use hindcap_capture::{LiveOptions, LiveSource};
 use hindcap_store::events::open_events_in;
 use hindcap_store::holds::KeepPolicy;
+use hindcap_store::policy::Control;
 use hindcap_store::volume::any::{AnyVolume, Place};
 use hindcap_store::volume::block::OpenError;
 use hindcap_store::volume::fat::FatError;
-use hindcap_store::wear::Step;
-use hindcap_store::{RecorderOptions, Store, StoreError};
+use hindcap_store::wear::{Plan, Step};
+use hindcap_store::{HealthSnapshot, RecorderOptions, Store, StoreError};
 use hindcap_uplink::{Broker, Options, Random, Uplink};
+use hindcap_wire::policy::Policy;
+use hindcap_wire::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::alarms::Alarms;
@@ -23,8 +26,10 @@ use crate::capture::Capture;
 use crate::cli::RunArgs;
 use crate::clock::{Clock, monotonic_nanos, wall};
 use crate::config::Config;
+use crate::endurance::Terms;
 use crate::exit::{Code, Failure};
 use crate::handler::{CaptureView, Sensor};
+use crate::medium::{FIRST_LOOK, Look, MediumWatch, SYS, readers};
 use crate::pins::{self, Pins, Worker};
 use crate::policy::Rules;
 use crate::query::open;
@@ -32,7 +37,7 @@ use crate::record::start;
 use crate::stop::Stop;
 use crate::store::open_for_writing;
 use crate::watch::{AgeWatch, Watch};
-use crate::wear;
+use crate::wear::{self, WearWatch};
 
 /// Bytes of a batch buffer.
 const BUFFER_BYTES: u64 = 1024 * 1024;
@@ -47,12 +52,13 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     let config = Config::load(&args.config)?;
     crate::logger::init(level.unwrap_or(config.log_level));
     let stop = Stop::on_signals()?;
+    let medium = Arc::new(MediumWatch::start(config.store.clone(), SYS.into(), readers()));
     let (capture, worker) = if config.interface.is_empty() {
         log::info!("no interface is configured: serving {} only", config.store.display());
         open(&config.store)?;
         (None, serve_pins(&config))
     } else {
-        let (capture, worker) = record(&config, &stop)?;
+        let (capture, worker) = record(&config, &medium, &stop)?;
         (Some(capture), worker)
     };
     let pins = worker.as_ref().map(|worker| Arc::clone(&worker.pins));
@@ -60,15 +66,12 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     let uplink = match config.broker.as_str() {
         "" => None,
         broker => {
-            Some(connect(&config, broker, &fs::read(&args.config)?, (capture.as_ref(), pins), &alarms)?)
+            let parts = (capture.as_ref(), pins, Arc::clone(&medium));
+            Some(connect(&config, broker, &fs::read(&args.config)?, parts, &alarms)?)
         }
     };
     let watch = Watch::new(Arc::clone(&alarms), config.interface.clone());
-    let plan = wear::options(config.endurance.0, config.life.millis() / 1000).plan;
-    let mut step = Step::default();
-    // The budget never records more than the configuration asks for.
-    let control = capture.as_ref().and_then(|capture| capture.control.as_ref());
-    let configured = control.map_or(wear::POLICY, |control| control.policy());
+    let mut worn = Worn::new(Terms::of(&config), medium, Arc::clone(&alarms), capture.as_ref());
     let mut ages = AgeWatch::new(Arc::clone(&alarms), config.store.clone());
     while !stop.asked() && !capture.as_ref().is_some_and(Capture::is_finished) {
         std::thread::sleep(LOOK_EVERY);
@@ -76,12 +79,9 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
             let (health, now) = (capture.health.snapshot(), wall());
             watch.look(&health, capture.counters.link_up(), now);
             ages.look(monotonic_nanos(), now);
-            wear::alarms(&alarms, &health.wear, plan.as_ref(), None, now);
-            let asked = health.wear.budget.step;
-            if let (Some(control), true) = (&capture.control, asked != step) {
-                step = asked;
-                step.steer(control, &configured);
-            }
+            worn.look(Some((capture, &health)), now);
+        } else {
+            worn.look(None, wall());
         }
     }
     // The record first: nothing that the broker does may delay the last flush.
@@ -97,6 +97,64 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     Ok(Code::Done)
 }
 
+/// What the main thread does about wear: passes on what the medium says, raises alarms, steers by the budget.
+struct Worn {
+    terms: Terms,
+    medium: Arc<MediumWatch>,
+    watch: WearWatch,
+    /// Looks at the medium that were passed on.
+    looks: u64,
+    /// Whether the medium was away, and which card was swapped in last, as far as the medium was looked at since.
+    place: (bool, Option<Timestamp>),
+    step: Step,
+    /// The budget never records more than the configuration asks for.
+    configured: Policy,
+}
+
+impl Worn {
+    fn new(terms: Terms, medium: Arc<MediumWatch>, alarms: Arc<Alarms>, capture: Option<&Capture>) -> Self {
+        let control = capture.and_then(|capture| capture.control.as_ref());
+        let configured = control.map_or(wear::POLICY, |control| control.policy());
+        let (watch, step) = (WearWatch::new(alarms), Step::default());
+        Self { terms, medium, watch, looks: 0, place: (false, None), step, configured }
+    }
+
+    fn look(&mut self, recording: Option<(&Capture, &HealthSnapshot)>, now: Timestamp) {
+        let (looks, look) = self.medium.last();
+        let Some((capture, health)) = recording else { return self.watch.look(None, None, &look, now) };
+        if looks != self.looks {
+            self.pass_on(looks, &look, capture);
+        }
+        let place = (health.medium.is_some(), health.swapped.as_ref().map(|swapped| swapped.at));
+        if place != self.place {
+            self.place = place;
+            self.medium.look_again();
+        }
+        self.watch.look(Some(&health.wear), health.wear.plan.as_ref(), &look, now);
+        let asked = health.wear.budget.step;
+        if let (Some(control), true) = (&capture.control, asked != self.step) {
+            self.step = asked;
+            self.step.steer(control, &self.configured);
+        }
+    }
+
+    /// Tells the recorder what the medium can take and what it says is used of it.
+    fn pass_on(&mut self, looks: u64, look: &Look, capture: &Capture) {
+        if self.looks == 0 {
+            log::info!("the store lies on: {}", look.status());
+            if let Some(doubt) = self.terms.doubt(look) {
+                log::warn!("{doubt}");
+            }
+        }
+        self.looks = looks;
+        let plan = self.terms.plan(look);
+        // What was not known at the start cannot steer a recording that has no control: from the next start on it does.
+        let enforced = |plan: Plan| Plan { enforced: plan.enforced && capture.control.is_some(), ..plan };
+        capture.health.set_plan(plan.map(enforced));
+        capture.health.set_used_permille(look.registers.used_permille);
+    }
+}
+
 /// The worker of the pins where nothing is recorded: in a directory the event ring has a lock of its own.
 fn serve_pins(config: &Config) -> Option<Worker> {
     let events = match Place::parse(&config.store) {
@@ -106,7 +164,7 @@ fn serve_pins(config: &Config) -> Option<Worker> {
     pins::begin(&config.store, events, config.flush_interval.0, config.hash_chain)
 }
 
-fn record(config: &Config, stop: &Stop) -> Result<(Capture, Option<Worker>), Failure> {
+fn record(config: &Config, medium: &MediumWatch, stop: &Stop) -> Result<(Capture, Option<Worker>), Failure> {
     let doing = |failure: Failure| failure.doing(format!("record {}", config.interface));
     let rules = Rules::of_config(config).map_err(|error| doing(error.into()))?;
     let source = LiveSource::open(LiveOptions {
@@ -125,15 +183,18 @@ fn record(config: &Config, stop: &Stop) -> Result<(Capture, Option<Worker>), Fai
     log::info!("recording {} into {}", config.interface, config.store.display());
     let worker = pins::begin(&config.store, store.open_events(), config.flush_interval.0, config.hash_chain);
     let clock = Clock::new(config.synchronised_marker.clone());
-    let options = recorder_options(config);
-    Ok((start(source, store, options, clock, stop, rules.control()).map_err(doing)?, worker))
+    let (terms, (_, look)) = (Terms::of(config), medium.first(FIRST_LOOK));
+    let options = RecorderOptions { wear: wear::options(terms.plan(&look)), ..recorder_options(config) };
+    // A write budget needs a hand on the recording even where nothing is left out so far.
+    let budget = || terms.may_steer(&look).then(|| Arc::new(Control::new(wear::POLICY)));
+    let control = rules.control().or_else(budget);
+    Ok((start(source, store, options, clock, stop, control).map_err(doing)?, worker))
 }
 
 fn recorder_options(config: &Config) -> RecorderOptions {
     RecorderOptions {
         flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: config.hash_chain,
-        wear: wear::options(config.endurance.0, config.life.millis() / 1000),
         keep: Some(keep_policy(config)),
         buffers: usize::try_from(config.buffers.0 / BUFFER_BYTES).unwrap_or(RecorderOptions::BUFFERS),
         ..RecorderOptions::live()
@@ -169,7 +230,7 @@ fn connect(
     config: &Config,
     broker: &str,
     file: &[u8],
-    (capture, pins): (Option<&Capture>, Option<Arc<Pins>>),
+    (capture, pins, medium): (Option<&Capture>, Option<Arc<Pins>>, Arc<MediumWatch>),
     alarms: &Arc<Alarms>,
 ) -> Result<Uplink, Failure> {
     let mut broker: Broker = broker.parse().map_err(|error| Failure::from(error).doing("mqtt.broker"))?;
@@ -195,7 +256,7 @@ fn connect(
         holds: capture.holds.clone(),
     });
     let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
-    let handler = Arc::new(Sensor::new(config.clone(), hash, (capture, pins), Arc::clone(alarms)));
+    let handler = Arc::new(Sensor::new(config.clone(), hash, (capture, pins, medium), Arc::clone(alarms)));
     Ok(Uplink::start(options, handler, Arc::new(wall), random())?)
 }
 

@@ -1,13 +1,12 @@
 //! `hindcapd status`: how far a store reaches and how it does, at any time, beside a running recorder.
 
-use hindcap_wire::message::HeldStatus;
 use hindcap_wire::message::answer::Bytes;
+use hindcap_wire::message::{HeldStatus, WearStatus};
 
 use crate::cli::WholeStoreArgs;
 use crate::clock::wall;
 use crate::exit::{Code, Failure};
 use crate::report::{PolicyInForce, StoreReport, ago, between, store_report};
-use crate::wear;
 
 /// Prints the status.
 ///
@@ -78,7 +77,7 @@ fn print(report: &StoreReport) {
             }
         }
     }
-    for (name, text) in wear::lines(&report.wear) {
+    for (name, text) in report.wear.iter().flat_map(WearStatus::lines) {
         say!("{name:<11} {text}");
     }
     say!("dropped     {}", report.drops_total);

@@ -1,16 +1,16 @@
-//! Wear of the medium: its plan from the configuration, its lines in the status, its alarms.
+//! Wear of the medium: its status and its alarms, and the policy that the write budget tightens.
 
-use hindcap_store::wear::{Forecast, Plan, Wear, WearOptions, forecast};
-use hindcap_wire::message::Severity;
-use hindcap_wire::message::answer::Bytes;
+use std::sync::Arc;
+
+use hindcap_store::wear::{Forecast, Latencies, Plan, UsedBy, Wear, WearOptions, forecast};
+use hindcap_wire::message::{BudgetStatus, EnduranceSource, LatencyStatus, Severity, WearStatus};
 use hindcap_wire::policy::{Policy, PolicyReason};
 use hindcap_wire::time::Timestamp;
 
 use crate::alarms::{Alarms, code};
 use crate::clock::monotonic_nanos;
+use crate::medium::{Finding, Look};
 
-/// Bytes that reach the cells per byte written, thousandths: what whole batches in place cost a card.
-const WRITE_AMPLIFICATION_PERMILLE: u32 = 1_050;
 /// What is recorded while the write budget does not ask for less; beyond a cutoff every 100th packet is kept.
 pub const POLICY: Policy = Policy {
     cutoff: None,
@@ -19,129 +19,168 @@ pub const POLICY: Policy = Policy {
     skip_rules: 0,
     reason: PolicyReason::Configuration,
 };
+/// Life used, thousandths, and days left at which a warning and a critical alarm begin.
+const WARN: (u32, u64) = (800, 180);
+const CRITICAL: (u32, u64) = (900, 30);
+/// An alarm that stands for the days left ends when these are so much above its beginning, percent: rates go up and down.
+const DAYS_SLACK_PERCENT: u64 = 10;
+/// Writes that take so many times as long as a week before, tenths.
+const SLOWER_TENTHS: u32 = 30;
 /// Writes that fail are told for a week.
 const FAILED_SECS: u64 = 7 * 86_400;
 
-/// How a recorder measures: with a plan where the endurance is configured (not 0).
+/// How a recorder measures.
 #[must_use]
-pub fn options(endurance_bytes: u64, life_secs: u64) -> WearOptions {
-    let plan =
-        Plan { endurance_bytes, life_secs, write_amplification_permille: WRITE_AMPLIFICATION_PERMILLE };
-    WearOptions { stopwatch: Some(monotonic_nanos), plan: (endurance_bytes > 0).then_some(plan) }
+pub fn options(plan: Option<Plan>) -> WearOptions {
+    WearOptions { stopwatch: Some(monotonic_nanos), plan }
 }
 
-/// What a person reads, one fact a line: name and text.
+/// Everything there is to say about wear, for status messages and people.
 #[must_use]
-pub fn lines(wear: &Wear) -> Vec<(&'static str, String)> {
-    let odometer = &wear.odometer;
-    let mut lines = Vec::new();
-    let ratio = odometer.written_per_captured_permille().map_or_else(String::new, |ratio| {
-        format!(", {}.{:03} per byte captured", ratio / 1000, ratio % 1000)
+pub fn status(wear: &Wear, plan: Option<&Plan>, look: &Look) -> WearStatus {
+    let (odometer, ahead) = (&wear.odometer, forecast(wear, plan, look.registers.used_permille, 0));
+    let (used_permille, used_by) = ahead.used.unzip();
+    let budget = plan.filter(|plan| plan.enforced).map(|_| BudgetStatus {
+        bytes_per_day: ahead.budget_per_day.unwrap_or(0),
+        level_bytes: wear.budget.level_bytes,
+        step: wear.budget.step.number(),
+        cutoff_bytes: wear.budget.step.cutoff_bytes(),
     });
-    lines.push((
-        "written",
-        format!(
-            "{}{ratio}; {} requests, {} below 16 KiB, {} flushes",
-            Bytes(odometer.written_bytes),
-            odometer.writes,
-            odometer.small_writes,
-            odometer.flushes
-        ),
-    ));
-    for (name, latency) in [("writes", odometer.write_latency), ("flushes", odometer.flush_latency)] {
-        if let (Some(p50), Some(p99)) = (latency.quantile_micros(500), latency.quantile_micros(990)) {
-            let text = format!("p50 {p50} us, p99 {p99} us, max {} us", latency.max_micros());
-            lines.push((name, text));
-        }
-    }
-    if let Some(per_day) = wear.days.written_per_day(wear.age.secs, odometer) {
-        lines.push(("wear", format!("{} a day of late", Bytes(per_day))));
-    }
-    if let Some(cutoff) = wear.budget.step.cutoff_bytes() {
-        lines.push(("cutoff", format!("{} of each flow, by the write budget", Bytes(cutoff))));
-    }
-    lines
-}
-
-/// Raises and clears what follows from `wear`.
-pub fn alarms(alarms: &Alarms, wear: &Wear, plan: Option<&Plan>, used: Option<u32>, now: Timestamp) {
-    let ahead = forecast(wear, plan, used, 0);
-    match severity(&ahead) {
-        Some(severity) => {
-            let used = ahead.used.map_or(0, |(used, _)| used / 10);
-            let days =
-                ahead.days_left.map_or_else(String::new, |days| format!(", {days} days left at this rate"));
-            let text = format!("{used} % of the medium's life is used{days}");
-            alarms.raise(
-                code::WEAR,
-                severity,
-                &text,
-                "plan its replacement; a lower cutoff stretches it",
-                now,
-            );
-        }
-        None => alarms.clear(code::WEAR, now),
-    }
-    match wear.days.slower_tenths() {
-        Some(tenths) if tenths >= 30 => {
-            let text = format!("writes take {}.{} times as long as a week ago", tenths / 10, tenths % 10);
-            alarms.raise(code::MEDIUM_SLOWER, Severity::Critical, &text, "replace the medium", now);
-        }
-        _ => alarms.clear(code::MEDIUM_SLOWER, now),
-    }
-    match wear.failed_secs {
-        Some(failed) if wear.age.secs.saturating_sub(failed) < FAILED_SECS => {
-            let text = format!("{} writes or flushes have failed so far", wear.odometer.errors);
-            alarms.raise(
-                code::WRITE_ERROR,
-                Severity::Critical,
-                &text,
-                "replace the medium if it was not pulled",
-                now,
-            );
-        }
-        _ => alarms.clear(code::WRITE_ERROR, now),
+    WearStatus {
+        medium: look.status(),
+        bytes_captured: odometer.captured_bytes,
+        bytes_written: odometer.written_bytes,
+        writes: odometer.writes,
+        small_writes: odometer.small_writes,
+        flushes: odometer.flushes,
+        errors: odometer.errors,
+        write_micros: latency(&odometer.write_latency),
+        flush_micros: latency(&odometer.flush_latency),
+        write_amplification_permille: plan.map(|plan| plan.write_amplification_permille),
+        endurance_bytes: plan.map(|plan| plan.endurance_bytes),
+        endurance_source: plan.map(|plan| plan.source),
+        used_permille,
+        used_by,
+        written_per_day: ahead.written_per_day,
+        days_left: ahead.days_left,
+        budget,
     }
 }
 
-/// 80 % or 180 days warn, 90 % or 30 days are critical.
-fn severity(ahead: &Forecast) -> Option<Severity> {
-    let used = ahead.used.map_or(0, |(used, _)| used);
-    let days = ahead.days_left.unwrap_or(u64::MAX);
-    match () {
-        () if used >= 900 || days < 30 => Some(Severity::Critical),
-        () if used >= 800 || days < 180 => Some(Severity::Warn),
-        () => None,
+fn latency(latencies: &Latencies) -> Option<LatencyStatus> {
+    let (p50, p99) = (latencies.quantile_micros(500)?, latencies.quantile_micros(990)?);
+    Some(LatencyStatus { p50, p99, max: latencies.max_micros() })
+}
+
+/// Raises and clears the alarms of wear and of the medium's health.
+#[derive(Debug)]
+pub struct WearWatch {
+    alarms: Arc<Alarms>,
+    standing: Option<Severity>,
+}
+
+impl WearWatch {
+    /// A watch that writes to `alarms`.
+    #[must_use]
+    pub const fn new(alarms: Arc<Alarms>) -> Self {
+        Self { alarms, standing: None }
     }
+
+    /// What follows from `wear`, where something records, and from what the medium says.
+    pub fn look(&mut self, wear: Option<&Wear>, plan: Option<&Plan>, look: &Look, now: Timestamp) {
+        self.findings(&look.findings(), look, now);
+        let Some(wear) = wear else { return };
+        self.life(wear, plan, look, now);
+        self.slower(wear, look, now);
+        self.failed(wear, look, now);
+    }
+
+    fn life(&mut self, wear: &Wear, plan: Option<&Plan>, look: &Look, now: Timestamp) {
+        let told = look.registers.used_permille;
+        let ahead = forecast(wear, plan, told, 0);
+        self.standing = judged(&ahead, plan, told, self.standing);
+        let Some(severity) = self.standing else { return self.alarms.clear(code::WEAR, now) };
+        let (used, by) = ahead.used.map_or((0, ""), |(used, by)| (used, by.name()));
+        let left =
+            ahead.days_left.map_or_else(String::new, |days| format!("; at today's rate {days} days left"));
+        let text = format!("{} at {} % of its life, {by}{left}", look.name(), used / 10);
+        let advice = match (severity, plan.map(|plan| plan.source)) {
+            (_, Some(EnduranceSource::Assumed)) if told.is_none_or(|told| told < WARN.0) => {
+                "its endurance is assumed: set wear.endurance as its data sheet says, or order a replacement"
+            }
+            (Severity::Warn, _) => "order a replacement; a lower policy.cutoff stretches what is left",
+            (Severity::Critical, _) => "extract what matters and replace it now",
+        };
+        self.alarms.raise(code::WEAR, severity, &text, advice, now);
+    }
+
+    fn slower(&self, wear: &Wear, look: &Look, now: Timestamp) {
+        match wear.days.slower_tenths().filter(|tenths| *tenths >= SLOWER_TENTHS) {
+            Some(tenths) => {
+                let text = format!(
+                    "{}: writes take {}.{} times as long as a week ago, as they do before the end",
+                    look.name(),
+                    tenths / 10,
+                    tenths % 10
+                );
+                self.alarms.raise(code::MEDIUM_SLOWER, Severity::Critical, &text, "replace the medium", now);
+            }
+            None => self.alarms.clear(code::MEDIUM_SLOWER, now),
+        }
+    }
+
+    fn failed(&self, wear: &Wear, look: &Look, now: Timestamp) {
+        match wear.failed_secs {
+            Some(failed) if wear.age.secs.saturating_sub(failed) < FAILED_SECS => {
+                let errors = wear.odometer.errors;
+                let text = format!("{}: {errors} writes or flushes have failed so far", look.name());
+                let advice = "replace the medium if it was not pulled";
+                self.alarms.raise(code::WRITE_ERROR, Severity::Critical, &text, advice, now);
+            }
+            _ => self.alarms.clear(code::WRITE_ERROR, now),
+        }
+    }
+
+    /// One alarm for the spare blocks, one for everything else that is wrong; the worst gives the advice.
+    fn findings(&self, findings: &[Finding], look: &Look, now: Timestamp) {
+        for code in [code::MEDIUM_SPARE, code::MEDIUM_HEALTH] {
+            let mut ours: Vec<&Finding> = findings.iter().filter(|finding| finding.code() == code).collect();
+            ours.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
+            let Some(worst) = ours.first() else {
+                self.alarms.clear(code, now);
+                continue;
+            };
+            let texts: Vec<String> = ours.iter().map(|finding| finding.text()).collect();
+            let text = format!("{} {}", look.name(), texts.join("; "));
+            self.alarms.raise(code, worst.severity(), &text, worst.advice(), now);
+        }
+    }
+}
+
+/// How bad it is. What is only assumed never says more than a warning.
+fn judged(
+    ahead: &Forecast,
+    plan: Option<&Plan>,
+    told: Option<u32>,
+    standing: Option<Severity>,
+) -> Option<Severity> {
+    let own = ahead.used.filter(|(_, by)| *by == UsedBy::Odometer).map_or(0, |(used, _)| used);
+    let by_plan = severity(own, ahead.days_left, standing);
+    let assumed = plan.is_some_and(|plan| plan.source == EnduranceSource::Assumed);
+    let by_plan = if assumed { by_plan.map(|_| Severity::Warn) } else { by_plan };
+    by_plan.max(severity(told.unwrap_or(0), None, standing))
+}
+
+fn severity(used: u32, days: Option<u64>, standing: Option<Severity>) -> Option<Severity> {
+    let reached = |(permille, least): (u32, u64), severity: Severity| {
+        let slack = if standing >= Some(severity) { least * DAYS_SLACK_PERCENT / 100 } else { 0 };
+        used >= permille || days.is_some_and(|days| days < least + slack)
+    };
+    [(CRITICAL, Severity::Critical), (WARN, Severity::Warn)]
+        .into_iter()
+        .find_map(|(threshold, severity)| reached(threshold, severity).then_some(severity))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn alarms_begin_at_their_thresholds() {
-        let plan = options(1_000_000, 86_400).plan.expect("an endurance makes a plan");
-        assert_eq!(options(0, 86_400).plan, None);
-        let standing = |written: u64, failed: Option<u64>| {
-            let list = Alarms::default();
-            let mut wear = Wear { failed_secs: failed, ..Wear::default() };
-            wear.odometer.written_bytes = written;
-            alarms(&list, &wear, Some(&plan), None, Timestamp(1));
-            list.standing().into_iter().map(|alarm| (alarm.code, alarm.severity)).collect::<Vec<_>>()
-        };
-        let wear = |severity| vec![(code::WEAR.to_owned(), severity)];
-        assert_eq!(standing(760_000, None), []);
-        assert_eq!(standing(762_000, None), wear(Severity::Warn));
-        assert_eq!(standing(858_000, None), wear(Severity::Critical));
-        assert_eq!(standing(0, Some(0)), [(code::WRITE_ERROR.to_owned(), Severity::Critical)]);
-    }
-
-    #[test]
-    fn the_status_tells_what_was_written_per_byte() {
-        let mut wear = Wear::default();
-        (wear.odometer.captured_bytes, wear.odometer.written_bytes) = (1_000_000, 1_024_000);
-        let lines = lines(&wear);
-        assert!(lines[0].1.contains("1.024 per byte captured"), "{lines:?}");
-    }
-}
+#[path = "wear/tests.rs"]
+mod tests;

@@ -262,6 +262,8 @@ impl Plan {
             packets_max: self.counts.packets,
             bytes_max: self.counts.bytes,
             sessions: self.counts.sessions,
+            // Of the whole store, which the asker looks at once and not with every query.
+            retention_forecast_secs: None,
             coverage: answer.coverage,
             thinned: answer.thinned,
             why_empty: nothing.then(|| self.survey.why_empty(self.unreadable)),

@@ -8,7 +8,7 @@ use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::Timestamp;
 
 use crate::medium::{MediumTrouble, Swapped, Trouble};
-use crate::wear::Wear;
+use crate::wear::{Plan, Wear};
 
 /// Counters and the state of storage. All figures are totals since the recorder was made.
 #[derive(Debug, Default)]
@@ -58,6 +58,8 @@ pub struct Health {
     pub(crate) away: AtomicBool,
     /// What the medium's registers say of the life used, thousandths and 1 more; 0: nothing.
     used: AtomicU32,
+    /// What the medium can take, where that was told after the start.
+    plan: Mutex<Option<Plan>>,
     wear: Mutex<Wear>,
     message: Mutex<Option<String>>,
     medium: Mutex<Option<MediumTrouble>>,
@@ -157,6 +159,17 @@ impl Health {
     /// Tells the write budget what the medium's registers say.
     pub fn set_used_permille(&self, used: Option<u32>) {
         self.used.store(used.map_or(0, |used| used.saturating_add(1)), Ordering::Relaxed);
+    }
+
+    /// What the medium can take, as it was told last.
+    #[must_use]
+    pub fn plan(&self) -> Option<Plan> {
+        text(&self.plan)
+    }
+
+    /// Tells what the medium can take, once that is known or when it is another medium.
+    pub fn set_plan(&self, plan: Option<Plan>) {
+        set(&self.plan, plan);
     }
 
     pub(crate) fn set_wear(&self, wear: &Wear) {

@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 
 use hindcap_soc_api::{Event, SensorView};
 use hindcap_wire::drops::DropCause;
-use hindcap_wire::message::Status;
 use hindcap_wire::message::answer::Bytes;
+use hindcap_wire::message::{Status, WearStatus};
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -166,6 +166,9 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
             let _ = writeln!(text, "  retention: {} at the rate of late", span(secs));
         }
     }
+    for (name, line) in status.wear.iter().flat_map(WearStatus::lines) {
+        let _ = writeln!(text, "  {name}: {line}");
+    }
     if let Some(events) = &status.events {
         let (used, quota) = (Bytes(events.used_bytes), Bytes(events.quota_bytes));
         let _ = writeln!(
@@ -208,5 +211,8 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
     );
     for alarm in &status.alarms {
         let _ = writeln!(text, "  ALARM: {alarm}");
+    }
+    if status.alarms_more > 0 {
+        let _ = writeln!(text, "  ALARM: {} more, less urgent", status.alarms_more);
     }
 }

@@ -18,6 +18,7 @@ pub mod request;
 pub mod status;
 pub mod topic;
 pub mod ulid;
+pub mod wear;
 
 pub use ack::{Ack, ChunkSet};
 pub use alarm::{Alarm, Event, EventBody, Severity};
@@ -33,10 +34,11 @@ pub use request::{
 };
 pub use status::{
     CaptureStatus, ClockStatus, EventsStatus, HeldStatus, JobStatus, MachineStatus, MqttSession,
-    PolicyStatus, State, Status, StoreStatus,
+    PolicyStatus, STATUS_BYTES_MAX, State, Status, StoreStatus,
 };
 pub use topic::{Channel, SensorId};
 pub use ulid::Ulid;
+pub use wear::{BudgetStatus, EnduranceSource, LatencyStatus, MediumKind, MediumStatus, UsedBy, WearStatus};
 
 /// Version of the documents in this module.
 pub const SCHEMA: u16 = 1;

@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::alarm::Alarm;
+use super::alarm::{ALARMS_SHOWN_MAX, Alarm};
+use super::codec::{Encoding, encode};
 use super::hold::HeldShare;
 use super::topic::SensorId;
 use super::ulid::Ulid;
+use super::wear::WearStatus;
 use crate::drops::DropCounts;
 use crate::policy::{LeftOut, Policy};
 use crate::time::{ClockState, Timestamp};
@@ -72,6 +74,8 @@ pub struct Status {
     pub capture: Option<CaptureStatus>,
     /// What is stored.
     pub store: Option<StoreStatus>,
+    /// The medium below the store, and its wear.
+    pub wear: Option<WearStatus>,
     /// What was pinned, where the store has an event ring.
     pub events: Option<EventsStatus>,
     /// What is left out on purpose; absent when everything is recorded.
@@ -85,8 +89,10 @@ pub struct Status {
     pub jobs: JobStatus,
     /// Hash of the configuration in force, hexadecimal; empty when there is none.
     pub config_hash: String,
-    /// What a person should look at, critical ones first, at most [`ALARMS_SHOWN_MAX`](super::alarm::ALARMS_SHOWN_MAX).
+    /// What a person should look at, critical ones first, at most [`ALARMS_SHOWN_MAX`] and what fits.
     pub alarms: Vec<Alarm>,
+    /// Alarms that did not fit.
+    pub alarms_more: u32,
     /// What is held, and how old packets may and must become.
     pub held: Option<HeldStatus>,
 }
@@ -125,10 +131,6 @@ pub struct StoreStatus {
     pub newest: Option<Timestamp>,
     /// How far back the store reaches when full, at the rate of late.
     pub retention_forecast_secs: Option<u64>,
-    /// Bytes captured since the store was made.
-    pub bytes_captured: Option<u64>,
-    /// Bytes written to the medium since the store was made.
-    pub bytes_written: Option<u64>,
 }
 
 /// What is held, and how old packets may and must become.
@@ -213,7 +215,23 @@ pub struct JobStatus {
     pub rejected: u64,
 }
 
+/// Bytes of a status as JSON: every sensor's newest one is kept by the broker.
+pub const STATUS_BYTES_MAX: usize = 4096;
+
 impl Status {
+    /// The same in at most [`STATUS_BYTES_MAX`]: the alarms that matter least go first, and are counted.
+    #[must_use]
+    pub fn fit(mut self) -> Self {
+        let too_long = |status: &Self| {
+            status.alarms.len() > ALARMS_SHOWN_MAX
+                || encode(status, Encoding::Json).is_ok_and(|bytes| bytes.len() > STATUS_BYTES_MAX)
+        };
+        while too_long(&self) && self.alarms.pop().is_some() {
+            self.alarms_more += 1;
+        }
+        self
+    }
+
     /// A status of `sensor` of which nothing more is known.
     #[must_use]
     pub fn new(sensor: SensorId) -> Self {
@@ -229,6 +247,7 @@ impl Status {
             unsigned_requests: false,
             capture: None,
             store: None,
+            wear: None,
             events: None,
             policy: None,
             clock: ClockStatus::default(),
@@ -236,6 +255,7 @@ impl Status {
             jobs: JobStatus::default(),
             config_hash: String::new(),
             alarms: Vec::new(),
+            alarms_more: 0,
             held: None,
         }
     }

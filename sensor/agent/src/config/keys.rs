@@ -13,6 +13,7 @@ use hindcap_uplink::Broker;
 
 use hindcap_store::events::SHARE_MAX;
 
+use crate::endurance::{Amplification, Endurance};
 use crate::policy::{Cutoff, SkipList};
 use crate::units::{Percent, Quota, Size, Span};
 
@@ -58,6 +59,10 @@ pub enum Kind {
     Segment,
     /// `off`, or the bytes of a flow that are recorded whole.
     Cutoff,
+    /// `auto`, bytes written in a medium's life, or program/erase cycles.
+    Endurance,
+    /// `auto`, or the factor by which a medium writes more than it is given.
+    Amplification,
     /// A whole number, from and to inclusive.
     Number(u32, u32),
     /// A list of pcap-filter expressions.
@@ -89,6 +94,8 @@ impl Kind {
                 Size(CHUNK_BYTES.into())
             ),
             Self::Cutoff => Cutoff::expected(),
+            Self::Endurance => Endurance::expected(),
+            Self::Amplification => Amplification::EXPECTED.to_owned(),
             Self::Number(from, to) => format!("a number from {from} to {to}"),
             Self::Expressions => "a list of pcap-filter expressions".to_owned(),
             Self::Quota(from) => {
@@ -118,6 +125,8 @@ impl Kind {
             Self::Size(from, to) => text.parse().is_ok_and(|size: Size| (*from..=*to).contains(&size.0)),
             Self::Segment => quoted && text.parse::<SegmentSize>().is_ok(),
             Self::Cutoff => quoted && text.parse::<Cutoff>().is_ok(),
+            Self::Endurance => quoted && text.parse::<Endurance>().is_ok(),
+            Self::Amplification => text.parse::<Amplification>().is_ok(),
             Self::Number(from, to) => {
                 !quoted && text.parse().is_ok_and(|number: u32| (*from..=*to).contains(&number))
             }
@@ -299,9 +308,15 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "wear.endurance",
-        default: Some("0B"),
-        kind: Kind::Size(0, 1 << 60),
-        meaning: "bytes that the medium can take in its life (TBW), such as 700TB, or cycles x size; 0B: not known, no forecast",
+        default: Some("auto"),
+        kind: Kind::Endurance,
+        meaning: "what the medium can take in its life; cycles are multiplied by its size. auto: what its registers tell, else what is usual for its kind, which forecasts but leaves nothing out",
+    },
+    Key {
+        name: "wear.write_amplification",
+        default: Some("auto"),
+        kind: Kind::Amplification,
+        meaning: "bytes that reach the cells per byte written to the medium. auto: 1.05 for cards and eMMC, 1.2 for drives, 1.5 behind USB, 1 where the medium's registers count it themselves",
     },
     Key {
         name: "wear.life",

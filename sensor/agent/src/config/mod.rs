@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::endurance::{Amplification, Endurance};
 use crate::policy::{Cutoff, SkipList};
 use crate::units::{Percent, Quota, Size, Span};
 use keys::{KEYS, Key, Kind, SegmentSize};
@@ -95,7 +96,8 @@ pub struct Config {
     pub held_share: Percent,
     pub max_age: Span,
     pub min_age: Span,
-    pub endurance: Size,
+    pub endurance: Endurance,
+    pub write_amplification: Amplification,
     pub life: Span,
     pub broker: String,
     pub username: String,
@@ -150,6 +152,7 @@ impl Config {
             max_age: values.get("policy.max_age")?,
             min_age: values.get("policy.min_age")?,
             endurance: values.get("wear.endurance")?,
+            write_amplification: values.get("wear.write_amplification")?,
             life: values.get("wear.life")?,
             broker: values.get("mqtt.broker")?,
             username: values.get("mqtt.username")?,
@@ -217,6 +220,7 @@ fn checked(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
         DeValue::String(text) => text.to_string(),
         DeValue::Boolean(yes) => yes.to_string(),
         DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
         DeValue::Array(items) if matches!(key.kind, Kind::Expressions) => lines(key, items)?,
         other => return Err(format!("expected {}, not {}", key.kind.expected(), other.type_str())),
     };

@@ -77,6 +77,29 @@ fn a_policy_is_checked_before_it_is_used() {
 }
 
 #[test]
+fn wear_is_checked_before_it_is_used() {
+    let with = |lines: &str| parse(&format!("{MINIMAL}[wear]\n{lines}\n"));
+    let config = with("endurance = \"3000 cycles\"\nwrite_amplification = 1.5\nlife = \"3650d\"").unwrap();
+    assert_eq!((config.endurance, config.write_amplification.0), (Endurance::Cycles(3_000), Some(1_500)));
+    assert_eq!(with("endurance = \"70TB\"").unwrap().endurance, Endurance::Bytes(70_000_000_000_000));
+    assert_eq!(with("write_amplification = \"2\"").unwrap().write_amplification.0, Some(2_000));
+    let default = parse(MINIMAL).unwrap();
+    assert_eq!((default.endurance, default.write_amplification.0), (Endurance::Auto, None));
+    for (line, words) in [
+        ("endurance = \"0B\"", "wear.endurance: expected auto, bytes written"),
+        ("endurance = \"70 TBW\"", "such as \"70TB\""),
+        ("endurance = \"5 cycles\"", "cycles from 10 to 1000000"),
+        ("endurance = 3000", "wear.endurance: expected auto"),
+        ("write_amplification = 0.5", "wear.write_amplification: expected auto, or a factor from 1 to 100"),
+        ("write_amplification = \"x\"", "wear.write_amplification"),
+        ("life = \"0d\"", "wear.life: expected a duration from 1d"),
+    ] {
+        let message = with(line).unwrap_err().to_string();
+        assert!(message.starts_with("hindcap.toml:6: wear.") && message.contains(words), "{message}");
+    }
+}
+
+#[test]
 fn what_has_no_default_must_be_there() {
     assert_eq!(message("[capture]\n"), "hindcap.toml: sensor.id is missing and has no default");
     assert!(matches!(Config::load(Path::new("/nonexistent/h.toml")), Err(ConfigError::Read { .. })));

@@ -13,13 +13,14 @@ use std::time::Duration;
 use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list};
 use hindcap_store::holds::{HoldControl, HoldError};
 use hindcap_store::policy::Control;
+use hindcap_store::wear::Wear;
 use hindcap_store::{Health, Reading, Trouble};
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
     CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Held, HeldStatus, Hold, HoldId, HoldList,
     Limits, MachineStatus, Pin, PinId, PinInfo, PinList, PolicyStatus, Release, Released, Request, Search,
-    Status, StoreStatus, Unpin,
+    Status, StoreStatus, Unpin, WearStatus,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
@@ -31,10 +32,12 @@ use crate::config::Config;
 use crate::exit::Failure;
 use crate::hold;
 use crate::machine;
+use crate::medium::MediumWatch;
 use crate::pins::{Pins, sum_up};
 use crate::query::{file_format, open};
 use crate::rates::Rates;
 use crate::report::{events_status, store_status};
+use crate::wear;
 use spooling::Spooling;
 
 /// How long a look at the store is good enough for the status, nanoseconds.
@@ -55,6 +58,9 @@ pub struct CaptureView {
     pub holds: HoldControl,
 }
 
+/// What a look at the store tells the status.
+type Seen = (StoreStatus, HeldStatus, Wear);
+
 /// Implements the uplink's [`Handler`].
 #[derive(Debug)]
 pub struct Sensor {
@@ -64,7 +70,8 @@ pub struct Sensor {
     boot_id: String,
     rates: Rates,
     clock: Mutex<Clock>,
-    store_seen: Mutex<Option<(u64, StoreStatus, HeldStatus)>>,
+    store_seen: Mutex<Option<(u64, Seen)>>,
+    medium: Arc<MediumWatch>,
     alarms: Arc<Alarms>,
     pins: Option<Arc<Pins>>,
 }
@@ -75,7 +82,7 @@ impl Sensor {
     pub fn new(
         config: Config,
         config_hash: String,
-        (capture, pins): (Option<CaptureView>, Option<Arc<Pins>>),
+        (capture, pins, medium): (Option<CaptureView>, Option<Arc<Pins>>, Arc<MediumWatch>),
         alarms: Arc<Alarms>,
     ) -> Self {
         let clock = Mutex::new(Clock::new(config.synchronised_marker.clone()));
@@ -87,6 +94,7 @@ impl Sensor {
             rates: Rates::default(),
             clock,
             store_seen: Mutex::default(),
+            medium,
             alarms,
             pins,
         }
@@ -118,24 +126,27 @@ impl Sensor {
     }
 
     /// The store as it was seen at most a few seconds ago.
-    fn store_status(&self) -> Option<(StoreStatus, HeldStatus)> {
+    fn store_status(&self) -> Option<Seen> {
         let now = monotonic_nanos();
         let mut seen = lock(&self.store_seen);
-        let fresh = seen.as_ref().is_some_and(|(at, _, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
+        let fresh = seen.as_ref().is_some_and(|(at, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
         if !fresh {
             match store_status(self.store()) {
-                Ok((status, held)) => *seen = Some((now, status, held)),
+                Ok(found) => *seen = Some((now, found)),
                 Err(failure) => {
                     log::debug!("status: {failure}");
                     *seen = None;
                 }
             }
         }
-        let (mut status, held) = seen.as_ref().map(|(_, status, held)| (status.clone(), *held))?;
-        if let Some(capture) = &self.capture {
-            status.bytes_captured = Some(capture.health.snapshot().captured_bytes_acked);
-        }
-        Some((status, held))
+        seen.as_ref().map(|(_, seen)| seen.clone())
+    }
+
+    /// Wear as the recorder knows it now, or as the store's state tells.
+    fn wear_status(&self, stored: Option<Wear>) -> Option<WearStatus> {
+        let live = self.capture.as_ref().map(|capture| capture.health.snapshot().wear);
+        let (wear, (_, look)) = (live.or(stored)?, self.medium.last());
+        Some(wear::status(&wear, wear.plan.as_ref(), &look))
     }
 
     fn reading(&self) -> Reading {
@@ -186,7 +197,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Handler for Sensor {
     fn status(&self) -> Status {
         let id = self.config.sensor_id.parse().expect("the configuration was checked for it");
-        let (store, held) = self.store_status().unzip();
+        let seen = self.store_status();
+        let wear = self.wear_status(seen.as_ref().map(|(_, _, wear)| *wear));
+        let (store, held) = seen.map(|(store, held, _)| (store, held)).unzip();
         Status {
             description: self.config.sensor_description.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -195,6 +208,7 @@ impl Handler for Sensor {
             capture: self.capture_status(),
             store,
             held,
+            wear,
             events: self.events_status(),
             policy: self.policy_status(),
             clock: ClockStatus { state: lock(&self.clock).state(), ..ClockStatus::default() },
@@ -254,7 +268,10 @@ impl Handler for Sensor {
     fn estimate(&self, _request: &Request, query: &Query, _job: &mut Job) -> Result<Estimate, JobError> {
         step_back();
         let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
-        Ok(plan(&mut reader, query).map_err(refused)?.estimate())
+        let estimate = plan(&mut reader, query).map_err(refused)?.estimate();
+        let retention_forecast_secs =
+            self.store_status().and_then(|(store, _, _)| store.retention_forecast_secs);
+        Ok(Estimate { retention_forecast_secs, ..estimate })
     }
 
     fn hold(&self, request: &Request, hold: &Hold, _job: &mut Job) -> Result<Held, JobError> {

@@ -45,7 +45,7 @@ impl Days {
     }
 
     /// Adds a sample; the oldest one goes when there is no room.
-    pub(crate) fn push(&mut self, day: Day) {
+    pub fn push(&mut self, day: Day) {
         if self.samples().len() == DAYS_MAX {
             self.days.rotate_left(1);
             self.count -= 1;

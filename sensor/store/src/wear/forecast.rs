@@ -1,5 +1,9 @@
 //! What the medium can take and how long it is to last.
 
+use hindcap_wire::message::EnduranceSource;
+pub use hindcap_wire::message::UsedBy;
+use serde::{Deserialize, Serialize};
+
 use super::Wear;
 
 /// Of what is left, the budget spends so much: the rest is for what is not known of the medium.
@@ -9,14 +13,18 @@ const SECS_LEFT_MIN: u64 = 30 * DAY_SECS;
 const DAY_SECS: u64 = 86_400;
 
 /// See the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Bytes that the cells can take (TBW).
     pub endurance_bytes: u64,
+    /// Who says so.
+    pub source: EnduranceSource,
     /// From the making of the store to the planned end of the medium, seconds.
     pub life_secs: u64,
     /// Bytes that reach the cells per byte written, thousandths.
     pub write_amplification_permille: u32,
+    /// Whether the write budget follows it; else it only forecasts.
+    pub enforced: bool,
 }
 
 impl Plan {
@@ -49,15 +57,6 @@ impl Plan {
         let budget = left * SPEND_PERMILLE * u128::from(DAY_SECS) / (amplification * u128::from(secs_left));
         u64::try_from(budget).unwrap_or(u64::MAX)
     }
-}
-
-/// Who says how much is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UsedBy {
-    /// Our own odometer and the endurance.
-    Odometer,
-    /// The medium's own registers.
-    Registers,
 }
 
 /// What is to be expected.
@@ -104,13 +103,18 @@ mod tests {
     const YEAR: u64 = 365 * DAY_SECS;
     const TB: u64 = 1_000_000_000_000;
 
+    fn plan(endurance_bytes: u64, life_secs: u64, write_amplification_permille: u32) -> Plan {
+        let source = EnduranceSource::Configuration;
+        Plan { endurance_bytes, source, life_secs, write_amplification_permille, enforced: true }
+    }
+
     /// What three cards allow: 5 years, 30 % margin, write amplification 1.05.
     #[test]
     fn budgets_follow_from_endurance_and_life() {
         let cards = [(64, 1000, 23_400), (64, 3000, 70_100), (32, 20_000, 233_800)];
         for (gigabytes, cycles, megabytes_a_day) in cards {
             let endurance_bytes = gigabytes * 1_000_000_000 * cycles;
-            let plan = Plan { endurance_bytes, life_secs: 5 * YEAR, write_amplification_permille: 1050 };
+            let plan = plan(endurance_bytes, 5 * YEAR, 1050);
             let budget = plan.budget_per_day(0, 0, None) / 1_000_000;
             assert!(budget.abs_diff(megabytes_a_day) <= megabytes_a_day / 200, "{gigabytes} GB: {budget} MB");
         }
@@ -118,8 +122,7 @@ mod tests {
 
     #[test]
     fn whoever_says_that_more_is_used_counts() {
-        let plan =
-            Plan { endurance_bytes: 100 * TB, life_secs: 5 * YEAR, write_amplification_permille: 1000 };
+        let plan = plan(100 * TB, 5 * YEAR, 1000);
         let mut wear =
             Wear { odometer: Odometer { written_bytes: 30 * TB, ..Odometer::default() }, ..Wear::default() };
         wear.age.secs = 300 * DAY_SECS;
@@ -139,7 +142,7 @@ mod tests {
 
     #[test]
     fn behind_the_planned_end_what_is_left_lasts() {
-        let plan = Plan { endurance_bytes: TB, life_secs: YEAR, write_amplification_permille: 1000 };
+        let plan = plan(TB, YEAR, 1000);
         let mut written = TB / 2;
         for day in 0..3_650 {
             written += plan.budget_per_day(written, YEAR + day * DAY_SECS, None);

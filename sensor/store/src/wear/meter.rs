@@ -4,7 +4,7 @@ use hindcap_wire::time::NANOS_PER_SEC;
 
 use super::age::AgeClock;
 use super::budget::Change;
-use super::{Day, Latencies, Stopwatch, Wear, WearOptions};
+use super::{Day, Latencies, Plan, Stopwatch, Wear};
 use crate::Reading;
 
 /// Fewer writes a day than this say nothing about the medium's latency.
@@ -16,7 +16,7 @@ const LOOK_NANOS: u64 = 60 * NANOS_PER_SEC;
 #[derive(Debug)]
 pub(crate) struct Meter {
     wear: Wear,
-    options: WearOptions,
+    stopwatch: Option<Stopwatch>,
     clock: AgeClock,
     /// Writes of this day of service, or since the start.
     today: Latencies,
@@ -26,9 +26,9 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) const fn new(wear: Wear, options: WearOptions, now: Reading) -> Self {
+    pub(crate) const fn new(wear: Wear, stopwatch: Option<Stopwatch>, now: Reading) -> Self {
         let clock = AgeClock::new(wear.age, now);
-        Self { wear, options, clock, today: Latencies::EMPTY, looked: None, bytes: 0 }
+        Self { wear, stopwatch, clock, today: Latencies::EMPTY, looked: None, bytes: 0 }
     }
 
     pub(crate) const fn wear(&self) -> &Wear {
@@ -44,7 +44,7 @@ impl Meter {
     }
 
     pub(crate) const fn stopwatch(&self) -> Option<Stopwatch> {
-        self.options.stopwatch
+        self.stopwatch
     }
 
     /// Bytes handed over since the last call.
@@ -92,8 +92,15 @@ impl Meter {
         self.wear.ring_bytes = ring_bytes;
     }
 
-    /// Lets time pass; tells of a step of the budget. `used_permille` is what the medium's registers say.
-    pub(crate) fn tick(&mut self, now: Reading, used_permille: Option<u32>) -> Option<Change> {
+    /// Lets time pass; tells of a step of the budget. `plan` is what the medium can take, `used_permille` what its
+    /// registers say.
+    pub(crate) fn tick(
+        &mut self,
+        now: Reading,
+        plan: Option<Plan>,
+        used_permille: Option<u32>,
+    ) -> Option<Change> {
+        self.wear.plan = plan;
         self.wear.age = self.clock.advance(now);
         let age = self.wear.age.secs;
         if self.wear.days.is_due(age) {
@@ -104,8 +111,8 @@ impl Meter {
             return None;
         }
         self.looked = Some(now.monotonic_nanos);
-        let plan = self.options.plan.as_ref()?;
-        self.wear.budget.advance(age, self.wear.odometer.written_bytes, plan, used_permille)
+        let plan = plan.filter(|plan| plan.enforced)?;
+        self.wear.budget.advance(age, self.wear.odometer.written_bytes, &plan, used_permille)
     }
 
     fn sample(&mut self, age: u64) {
@@ -117,5 +124,38 @@ impl Meter {
             captured_bytes: self.wear.odometer.captured_bytes,
             write_p99_micros: p99.unwrap_or(0),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hindcap_wire::message::EnduranceSource;
+    use hindcap_wire::time::{ClockState, Timestamp};
+
+    use super::*;
+
+    fn at(secs: u64) -> Reading {
+        let wall = Timestamp((1_800_000_000 + secs) * NANOS_PER_SEC);
+        Reading { wall, monotonic_nanos: secs * NANOS_PER_SEC, clock: ClockState::Synchronised }
+    }
+
+    #[test]
+    fn a_plan_that_is_not_enforced_only_forecasts() {
+        for (enforced, steps) in [(true, 3..=5), (false, 0..=0)] {
+            let plan = Plan {
+                endurance_bytes: 1 << 40,
+                source: EnduranceSource::Assumed,
+                life_secs: 1 << 27,
+                write_amplification_permille: 1_050,
+                enforced,
+            };
+            let mut meter = Meter::new(Wear::default(), None, at(0));
+            let taken = (1..=60).filter(|minute| {
+                meter.wrote(1 << 30, None, true);
+                meter.tick(at(minute * 60), Some(plan), None).is_some()
+            });
+            assert!(steps.contains(&taken.count()), "far more is written than the plan allows");
+            assert_eq!(meter.wear().plan, Some(plan), "it is kept for those who forecast");
+        }
     }
 }

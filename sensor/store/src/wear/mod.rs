@@ -45,6 +45,8 @@ pub struct Wear {
     pub budget: BudgetState,
     /// How far the ring had come, bytes since the store was made: what a crash took from the odometer is the difference.
     pub ring_bytes: u64,
+    /// What the medium can take, as the last recorder was told: whoever looks without a configuration forecasts by it.
+    pub plan: Option<Plan>,
 }
 
 /// How wear is watched.
@@ -58,6 +60,8 @@ pub struct WearOptions {
 
 #[cfg(test)]
 mod tests {
+    use hindcap_wire::message::EnduranceSource;
+
     use super::*;
 
     #[test]
@@ -73,6 +77,13 @@ mod tests {
             });
         }
         wear.budget = BudgetState::longest();
+        wear.plan = Some(Plan {
+            endurance_bytes: u64::MAX,
+            source: EnduranceSource::Assumed,
+            life_secs: u64::MAX,
+            write_amplification_permille: u32::MAX,
+            enforced: true,
+        });
         let Odometer { write_latency, flush_latency, .. } = &mut wear.odometer;
         (*write_latency, *flush_latency) = (Latencies::longest(), Latencies::longest());
         let numbers = postcard::to_allocvec(&wear).unwrap().len();

@@ -149,7 +149,7 @@ impl<V: VolumeWrite> Writer<V> {
     pub(crate) fn new(volume: V, state: State, health: Arc<Health>, options: &RecorderOptions) -> Self {
         let tail = TailBuf::new(volume.geometry().segment_bytes);
         Self {
-            volume: Metered::new(volume, Meter::new(state.wear, options.wear, Reading::default())),
+            volume: Metered::new(volume, Meter::new(state.wear, options.wear.stopwatch, Reading::default())),
             state,
             health,
             wear: options.wear,
@@ -182,7 +182,8 @@ impl<V: VolumeWrite> Writer<V> {
         let meter = &mut self.volume.meter;
         self.health.bytes_written.fetch_add(meter.take(), Relaxed);
         let Some(now) = now else { return };
-        if let Some(change) = meter.tick(now, self.health.used_permille()) {
+        let plan = self.health.plan().or(self.wear.plan);
+        if let Some(change) = meter.tick(now, plan, self.health.used_permille()) {
             log::info!("write budget: from step {} to {}", change.from.number(), change.to.number());
         }
         self.health.set_wear(meter.wear());

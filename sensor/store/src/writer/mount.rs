@@ -208,7 +208,7 @@ impl<V: VolumeWrite> Writer<V> {
             self.follow(&mut state, now.wall, other);
         }
         if other {
-            self.volume.meter = Meter::new(state.wear, self.wear, now);
+            self.volume.meter = Meter::new(state.wear, self.wear.stopwatch, now);
         }
         if !self.mounted || self.state.segment_bytes != segment_bytes {
             indexers.clear();

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use hindcap_link::Message;
-use hindcap_wire::message::alarm::ALARMS_SHOWN_MAX;
 use hindcap_wire::message::{
     Channel, Encoding, Event, JobStatus, MqttSession, SCHEMA, SensorId, Severity, State, Status,
 };
@@ -18,9 +17,8 @@ impl Engine {
         let count = |wanted: fn(&Active) -> bool| {
             u32::try_from(self.active.iter().filter(|active| wanted(active)).count()).unwrap_or(u32::MAX)
         };
-        let mut status = self.handler.status();
-        status.alarms.truncate(ALARMS_SHOWN_MAX);
-        Status {
+        let status = self.handler.status();
+        let status = Status {
             schema: SCHEMA,
             sensor: self.settings.sensor.clone(),
             sent: now,
@@ -34,7 +32,8 @@ impl Engine {
                 rejected: self.rejected,
             },
             ..status
-        }
+        };
+        status.fit()
     }
 
     /// Status, then state: a state about another connection than the status is late (see `message::status::is_online`).

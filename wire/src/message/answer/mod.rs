@@ -201,6 +201,9 @@ pub struct Estimate {
     pub bytes_max: u64,
     /// Sessions that match by their flow records.
     pub sessions: u64,
+    /// How far back the store reaches when it is full, seconds, at the rate of late.
+    #[serde(default)]
+    pub retention_forecast_secs: Option<u64>,
     /// Intervals of the window in which the recorder was running.
     pub coverage: Vec<TimeRange>,
     /// What policy left out in the window.

@@ -263,6 +263,10 @@ impl fmt::Display for Estimate {
         write!(f, " ({}) of {} out of ", Bytes(self.bytes_to_read), self.segments)?;
         count(f, self.segments_searched.into(), "segment")?;
         writeln!(f)?;
+        if let Some(secs) = self.retention_forecast_secs {
+            let (days, hours) = (secs / 86_400, secs / 3_600 % 24);
+            writeln!(f, "retention: {days} d {hours} h when the store is full, at the rate of late")?;
+        }
         coverage_lines(f, self.window, &self.coverage)?;
         thinned_lines(f, &self.thinned)?;
         lines(f, "note", &self.notes)

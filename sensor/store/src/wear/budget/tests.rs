@@ -1,5 +1,7 @@
 //! Years of traffic in milliseconds: a model medium, traffic by the hour, and the controller between them.
 
+use hindcap_wire::message::EnduranceSource::Configuration;
+
 use super::*;
 
 const TB: u64 = 1_000_000_000_000;
@@ -7,8 +9,13 @@ const YEAR: u64 = 365 * 86_400;
 const TICK: u64 = 300;
 
 /// 32 GB of TLC that is to last five years: about 11.7 GB a day.
-const PLAN: Plan =
-    Plan { endurance_bytes: 32 * TB, life_secs: 5 * YEAR, write_amplification_permille: 1_050 };
+const PLAN: Plan = Plan {
+    endurance_bytes: 32 * TB,
+    source: Configuration,
+    life_secs: 5 * YEAR,
+    write_amplification_permille: 1_050,
+    enforced: true,
+};
 
 /// Bytes a second at which a day's budget is used up.
 fn fair(plan: &Plan) -> u64 {
