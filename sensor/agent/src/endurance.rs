@@ -1,6 +1,5 @@
 //! What the medium can take: from the configuration, from its registers, or by what is usual for its kind.
 
-use std::fmt;
 use std::str::FromStr;
 
 use hindcap_store::wear::Plan;
@@ -12,7 +11,7 @@ use crate::medium::{Look, Registers};
 use crate::units::Size;
 
 /// `wear.endurance`, smallest and largest: a card of 1 GB that is written once, and more than is made.
-const BYTES: std::ops::RangeInclusive<u64> = 1_000_000_000..=1_000_000_000_000_000_000;
+const BYTES: std::ops::RangeInclusive<u64> = 1_000_000_000..=1 << 60;
 /// Program/erase cycles: below is no flash, above none that is made.
 const CYCLES: std::ops::RangeInclusive<u64> = 10..=1_000_000;
 /// An endurance below so many times the size is a mistake, most likely the size of the medium.
@@ -192,21 +191,11 @@ impl Terms {
         match self.endurance {
             Endurance::Bytes(bytes) if bytes / TURNS_MIN < size => Some(format!(
                 "wear.endurance is {}, less than {TURNS_MIN} times the {} of {}: it is bytes written in the medium's whole life, not its size",
-                Size(bytes),
+                Bytes(bytes),
                 Bytes(size),
                 look.name()
             )),
             _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Endurance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Bytes(bytes) => Size(*bytes).fmt(f),
-            Self::Cycles(cycles) => write!(f, "{cycles} cycles"),
         }
     }
 }
@@ -232,7 +221,6 @@ mod tests {
             ("1GB", Endurance::Bytes(1_000_000_000)),
         ] {
             assert_eq!(text.parse(), Ok(endurance), "{text}");
-            assert_eq!(endurance.to_string().parse(), Ok(endurance));
         }
         for text in
             ["", "0B", "999MB", "70", "70 TBW", "9 cycles", "1000001 cycles", "cycles", "-5 cycles", "many"]
