@@ -14,7 +14,7 @@ pub mod find;
 mod smart;
 mod smartctl;
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;
 mod watch;
 
 use std::path::{Path, PathBuf};
