@@ -24,3 +24,4 @@ pub mod query;
 pub mod savefile;
 pub mod time;
 pub mod time_text;
+pub mod true_time;

@@ -92,6 +92,18 @@ pub struct StoreArgs {
     pub store: PathBuf,
 }
 
+/// Which store is asked, and what its times mean.
+#[derive(Args, Clone, Debug)]
+pub struct ReadStoreArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub place: StoreArgs,
+
+    /// Take times as they were recorded, also those from before the clock was set
+    #[arg(long)]
+    pub raw_times: bool,
+}
+
 /// Which store, and how large it is to be.
 #[derive(Args, Clone, Debug)]
 pub struct WriteStoreArgs {
@@ -192,7 +204,7 @@ pub struct ImportArgs {
 pub struct SearchArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub store: StoreArgs,
+    pub store: ReadStoreArgs,
 
     /// Sessions listed at most
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
@@ -212,7 +224,7 @@ pub struct SearchArgs {
 pub struct EstimateArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub store: StoreArgs,
+    pub store: ReadStoreArgs,
 
     /// Answer as JSON
     #[arg(long)]
@@ -228,7 +240,7 @@ pub struct EstimateArgs {
 pub struct ExtractArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
-    pub store: StoreArgs,
+    pub store: ReadStoreArgs,
 
     /// Savefile to write; `-` is standard output
     #[arg(short, long, value_name = "FILE")]

@@ -8,6 +8,13 @@ pub fn boot_id() -> String {
     read("/proc/sys/kernel/random/boot_id").trim().to_owned()
 }
 
+/// The first 64 bits of the boot identifier; 0 where there is none.
+#[must_use]
+pub fn boot_number() -> u64 {
+    let digits: String = boot_id().chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
 /// Load average of a minute, hundredths.
 #[must_use]
 pub fn load_percent() -> Option<u32> {

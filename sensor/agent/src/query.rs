@@ -12,7 +12,7 @@ use hindcap_wire::message::{Format as FileFormat, Limits};
 use hindcap_wire::savefile::Format;
 use serde::Serialize;
 
-use crate::cli::{EstimateArgs, ExtractArgs, SearchArgs};
+use crate::cli::{EstimateArgs, ExtractArgs, ReadStoreArgs, SearchArgs};
 use crate::clock::wall;
 use crate::exit::{Code, Failure};
 use crate::report::retention;
@@ -24,7 +24,12 @@ use crate::stop::Stop;
 /// # Errors
 /// There is no store, or it cannot be read.
 pub fn open(path: &Path) -> Result<Reader<AnyReader>, Failure> {
-    let options = ReaderOptions { now: Some(wall()), ..ReaderOptions::default() };
+    open_with(path, false)
+}
+
+/// The same; with `raw_times` packets bear the times that stand in the store, also where the clock was set only later.
+fn open_with(path: &Path, raw_times: bool) -> Result<Reader<AnyReader>, Failure> {
+    let options = ReaderOptions { now: Some(wall()), raw_times, ..ReaderOptions::default() };
     let general = Reader::open(open_reader(path)?.0, options)?;
     let events = match open_events_reader(path) {
         Ok(None) => return Ok(general),
@@ -38,6 +43,11 @@ pub fn open(path: &Path) -> Result<Reader<AnyReader>, Failure> {
             general
         }
     })
+}
+
+/// The store that a command names.
+fn open_for(store: &ReadStoreArgs) -> Result<Reader<AnyReader>, Failure> {
+    open_with(&store.place.store, store.raw_times)
 }
 
 /// Steps back behind the recorder.
@@ -54,7 +64,7 @@ pub fn step_back() {
 pub fn search(args: &SearchArgs) -> Result<Code, Failure> {
     step_back();
     let query = args.query.query(wall())?;
-    let sessions = list(&mut open(&args.store.store)?, &query, args.limit, None)?;
+    let sessions = list(&mut open_for(&args.store)?, &query, args.limit, None)?;
     print(&sessions, args.json)?;
     Ok(if sessions.rows.is_empty() { empty(sessions.why_empty.as_ref()) } else { Code::Done })
 }
@@ -66,8 +76,8 @@ pub fn search(args: &SearchArgs) -> Result<Code, Failure> {
 pub fn estimate(args: &EstimateArgs) -> Result<Code, Failure> {
     step_back();
     let query = args.query.query(wall())?;
-    let estimate = plan(&mut open(&args.store.store)?, &query)?.estimate();
-    let estimate = Estimate { retention_forecast_secs: retention(&args.store.store), ..estimate };
+    let estimate = plan(&mut open_for(&args.store)?, &query)?.estimate();
+    let estimate = Estimate { retention_forecast_secs: retention(&args.store.place.store), ..estimate };
     print(&estimate, args.json)?;
     Ok(if estimate.packets_max == 0 { empty(estimate.why_empty.as_ref()) } else { Code::Done })
 }
@@ -80,7 +90,7 @@ pub fn extract(args: &ExtractArgs) -> Result<Code, Failure> {
     let stop = Stop::on_signals()?;
     step_back();
     let query = args.query.query(wall())?;
-    let mut reader = open(&args.store.store)?;
+    let mut reader = open_for(&args.store)?;
     let plan = plan(&mut reader, &query)?;
     let options = Options {
         limits: Limits {

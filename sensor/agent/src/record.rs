@@ -17,6 +17,7 @@ use crate::capture::{Capture, reading};
 use crate::cli::RecordArgs;
 use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
+use crate::machine::boot_number;
 use crate::pins;
 use crate::policy::Rules;
 use crate::stop::Stop;
@@ -51,6 +52,7 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
         flush_interval_nanos: args.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: !args.store.no_hash_chain,
         wear: wear::options(None),
+        boot: boot_number(),
         ..RecorderOptions::live()
     };
     let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));

@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::endurance::Terms;
 use crate::exit::{Code, Failure};
 use crate::handler::{CaptureView, Sensor};
+use crate::machine::boot_number;
 use crate::medium::{FIRST_LOOK, Look, MediumWatch, SYS, readers};
 use crate::pins::{self, Pins, Worker};
 use crate::policy::Rules;
@@ -196,6 +197,7 @@ fn recorder_options(config: &Config) -> RecorderOptions {
         flush_interval_nanos: config.flush_interval.millis().saturating_mul(1_000_000),
         hash_chain: config.hash_chain,
         keep: Some(keep_policy(config)),
+        boot: boot_number(),
         buffers: usize::try_from(config.buffers.0 / BUFFER_BYTES).unwrap_or(RecorderOptions::BUFFERS),
         ..RecorderOptions::live()
     }

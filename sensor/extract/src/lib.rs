@@ -13,6 +13,7 @@
 
 mod base;
 mod beside;
+mod clock;
 mod error;
 mod filter;
 pub mod limits;

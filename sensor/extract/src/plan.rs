@@ -75,6 +75,7 @@ pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan
     for segment in &pinned {
         plan.take_pinned(reader, segment);
     }
+    plan.survey.set_clocks(reader.clock_remarks());
     plan.script.sort();
     if let Some(expression) = &query.filter {
         Filter::new(expression, &plan.link_types)?;
@@ -124,6 +125,7 @@ pub(crate) fn survey<V: VolumeRead>(
             None => survey.skip(),
         }
     }
+    survey.set_clocks(reader.clock_remarks());
     survey
 }
 

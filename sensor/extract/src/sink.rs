@@ -153,9 +153,13 @@ const PCAPNG_END_BYTES: u64 = 8 * 1024;
 /// Gaps named in comments; an answer may know more.
 const LINES_MAX: usize = 32;
 
+/// Notes of the answer among the comments.
+const NOTES_MAX: usize = 8;
+
 impl<W: Write> ResultSink for SavefileSink<W> {
     fn begin(&mut self, expected: &Answer) -> Result<(), SinkError> {
-        let lines = missing(expected);
+        let mut lines = missing(expected);
+        lines.extend(expected.notes.iter().take(NOTES_MAX).map(|note| format!("note: {note}")));
         let comments: Vec<&str> = lines.iter().map(String::as_str).collect();
         self.encoder.start(&mut self.buffer, APPLICATION, &comments);
         Ok(())

@@ -3,7 +3,7 @@
 //! Segments come in the order of their generation. Live batches say when they were committed, so that the silence
 //! between two packets counts as recorded; batches of an import only cover the times of their packets.
 
-use hindcap_store::reader::{SegmentInfo, SegmentState};
+use hindcap_store::reader::{ClockRemark, SegmentInfo, SegmentState};
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::index::{BatchEntry, IndexDoc};
 use hindcap_wire::ledger::{Event, EventKind};
@@ -13,6 +13,7 @@ use hindcap_wire::message::answer::{
 use hindcap_wire::policy::Policy;
 use hindcap_wire::time::{ClockState, TimeRange, Timestamp};
 
+use crate::clock;
 use crate::limits::IMPORT_SILENCE_NANOS;
 
 /// A stretch of recorded time.
@@ -42,6 +43,8 @@ pub(crate) struct Survey {
     pruned: bool,
     /// What is older is not given out.
     horizon: Option<Timestamp>,
+    /// Clocks that were not set when something was recorded.
+    clocks: Vec<ClockRemark>,
     /// Stretches between segments that are kept, from which what was recorded has been pruned.
     pruned_between: Vec<TimeRange>,
 }
@@ -100,6 +103,11 @@ impl Survey {
         self.stopped = None;
     }
 
+    /// Takes what there is to say of clocks that were not set.
+    pub fn set_clocks(&mut self, remarks: Vec<ClockRemark>) {
+        self.clocks = remarks;
+    }
+
     /// Takes a segment that is not in the window's neighbourhood: continuity is lost.
     pub fn skip(&mut self) {
         self.committed = None;
@@ -107,7 +115,7 @@ impl Survey {
 
     /// Takes a segment by its index.
     pub fn add(&mut self, segment: &SegmentInfo, doc: &IndexDoc) {
-        let events: Vec<Event> = doc.events().filter_map(Event::decode).collect();
+        let events = true_events(doc);
         let steps = Steps::of(&events);
         let starts: Vec<Timestamp> = events
             .iter()
@@ -290,6 +298,7 @@ impl Survey {
                 "packets older than {horizon} are not given out any more, by policy, unless they are held"
             ));
         }
+        clock::notes(&self.clocks, self.window, notes);
         for pruned in self.pruned_between.iter().filter_map(|pruned| overlap(*pruned, self.window)).take(4) {
             notes.push(format!("packets from {} to {} have been pruned", pruned.start, pruned.end));
         }
@@ -371,6 +380,21 @@ impl Survey {
         let missed: u64 = holes.iter().map(length).sum();
         holes.into_iter().max_by_key(length).filter(|_| missed > recorded)
     }
+}
+
+/// The events of a segment, with true times.
+fn true_events(doc: &IndexDoc) -> Vec<Event> {
+    let mut times = doc.true_time().events();
+    let truly = |mut event: Event| {
+        let offset = times.offset(&event);
+        let shift = |at: Timestamp| Timestamp(at.0.saturating_add_signed(offset));
+        event.at = shift(event.at);
+        if let EventKind::Gap { start, end, .. } = &mut event.kind {
+            (*start, *end) = (shift(*start), shift(*end));
+        }
+        event
+    };
+    doc.events().filter_map(Event::decode).map(truly).collect()
 }
 
 /// The policies of a segment, as they came into force. A recorder start ends the one before.

@@ -4,9 +4,10 @@
 //! which turn of the ring the segment holds. Only looked for where most of the sector still reads like a header of ours,
 //! or a summary of this store stands at the end: a card that held something else before is not read through at mount.
 
-use hindcap_wire::ledger::{Commit, HEADER_END, HEADER_OFFSET, NO_CHAIN, SegmentHeader, SummaryPage};
+use hindcap_wire::ledger::{
+    ClockAt, Commit, HEADER_END, HEADER_OFFSET, NO_CHAIN, SegmentHeader, Summary, SummaryPage,
+};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
-use hindcap_wire::time::Timestamp;
 
 use crate::volume::{Area, VolumeRead};
 
@@ -35,16 +36,16 @@ pub(crate) fn find(
                 generation: page.generation,
                 segment_bytes,
                 epoch: batches.map_or(0, |found| found.epoch),
-                created: page.summary.created,
+                begun: begun(&page.summary),
                 chain_before: page.summary.chain_before,
             })
         }
-        (_, Some(Newest { generation, epoch, created })) => Some(SegmentHeader {
+        (_, Some(Newest { generation, epoch, begun })) => Some(SegmentHeader {
             store: *store,
             generation,
             segment_bytes,
             epoch,
-            created,
+            begun,
             chain_before: NO_CHAIN,
         }),
         (_, None) => None,
@@ -59,7 +60,7 @@ fn resembles(start: &[u8; HEADER_END], store: &[u8; 16]) -> bool {
         generation: 0,
         segment_bytes: 0,
         epoch: 0,
-        created: Timestamp(0),
+        begun: ClockAt::default(),
         chain_before: NO_CHAIN,
     };
     header.encode(&mut like);
@@ -73,13 +74,19 @@ fn summary(volume: &impl VolumeRead, store: &[u8; 16], number: u32) -> Option<Su
     SummaryPage::decode(&page).filter(|page| page.summary.store == *store)
 }
 
+/// What the header of a segment with this summary must have said of the clocks; the time since boot is lost with it, and
+/// whoever needs that asks the summary.
+pub(crate) const fn begun(summary: &Summary) -> ClockAt {
+    ClockAt { boot: 0, wall: summary.created, monotonic_nanos: 0, clock: summary.clock }
+}
+
 /// What the batches of the highest generation say.
 #[derive(Clone, Copy)]
 struct Newest {
     generation: u64,
     /// Of the first of them.
     epoch: u32,
-    created: Timestamp,
+    begun: ClockAt,
 }
 
 fn newest(volume: &impl VolumeRead, store: &[u8; 16], number: u32) -> Option<Newest> {
@@ -91,8 +98,8 @@ fn newest(volume: &impl VolumeRead, store: &[u8; 16], number: u32) -> Option<New
         for end in (PAGE_BYTES..=CHUNK_BYTES).step_by(PAGE_BYTES as usize) {
             let Some(commit) = batch_that_ends(store, at, &chunk[..end as usize]) else { continue };
             if newest.is_none_or(|newest| newest.generation < commit.generation) {
-                let (generation, epoch, created) = (commit.generation, commit.epoch, commit.wall);
-                newest = Some(Newest { generation, epoch, created });
+                let (generation, epoch, begun) = (commit.generation, commit.epoch, commit.clock_at());
+                newest = Some(Newest { generation, epoch, begun });
             }
         }
     }

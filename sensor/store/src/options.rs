@@ -101,6 +101,9 @@ pub struct RecorderOptions {
     pub keep: Option<KeepPolicy>,
     /// How wear is measured, and the budget of the medium.
     pub wear: WearOptions,
+    /// Number of this life of the machine, by which times from before the clock was set are put right later; 0 when nobody
+    /// knows: then each mount counts as one.
+    pub boot: u64,
 }
 
 impl RecorderOptions {
@@ -124,6 +127,7 @@ impl RecorderOptions {
             hash_chain: true,
             keep: None,
             wear: WearOptions { stopwatch: None, plan: None },
+            boot: 0,
         }
     }
 

@@ -9,7 +9,8 @@
 
 use hindcap_wire::index::IndexDoc;
 use hindcap_wire::ledger::{
-    BLOCK_OVERHEAD_BYTES, COMMIT_BYTES, Commit, SegmentHeader, SummaryPage, batch_crc_start, block_type,
+    BLOCK_OVERHEAD_BYTES, COMMIT_BYTES, ClockLine, Commit, SegmentHeader, SummaryPage, batch_crc_start,
+    block_type,
 };
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 
@@ -21,12 +22,15 @@ use crate::writer::tail::{self, TailBuf};
 
 const MAGIC: [u8; 8] = *b"HCPROV01";
 const ENTRY_AT: usize = 48;
+/// Length of the clock's settings, then they themselves.
+const CLOCK_AT: usize = ENTRY_AT + ENTRY_BYTES;
 const CRC_AT: usize = SummaryPage::BYTES - 8;
+const CLOCK_FITS: &str = "settings of the clock are bounded (ledger tests)";
 /// The terminator behind the data must stay: at least so much lies between data and index.
 const TERMINATOR_ROOM: u32 = PAGE_BYTES;
 
 /// What the page says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Provisional {
     /// End of the last batch.
     pub data_bytes: u32,
@@ -42,6 +46,8 @@ pub(crate) struct Provisional {
     commit_crc: u32,
     /// What the catalog would say of the segment; the filter lies in its slot there.
     pub entry: Entry,
+    /// How the clock of the segment was set.
+    pub clock_lines: Vec<ClockLine>,
 }
 
 impl Provisional {
@@ -64,6 +70,9 @@ impl Provisional {
         page[8..16].copy_from_slice(&MAGIC);
         page[16..24].copy_from_slice(&self.entry.generation.to_le_bytes());
         page[ENTRY_AT..ENTRY_AT + ENTRY_BYTES].copy_from_slice(&self.entry.encode());
+        let lines = postcard::to_slice(&self.clock_lines, &mut page[CLOCK_AT + 4..CRC_AT]).expect(CLOCK_FITS);
+        let length = (lines.len() as u32).to_le_bytes();
+        page[CLOCK_AT..CLOCK_AT + 4].copy_from_slice(&length);
         let crc = page_crc(store, page);
         page[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
     }
@@ -77,6 +86,7 @@ impl Provisional {
         {
             return None;
         }
+        let lines = page.get(CLOCK_AT + 4..)?.get(..u32_at(CLOCK_AT)? as usize)?;
         Some(Self {
             data_bytes: u32_at(24)?,
             index_offset: u32_at(28)?,
@@ -85,6 +95,7 @@ impl Provisional {
             epoch: u32_at(40)?,
             commit_crc: u32_at(44)?,
             entry: Entry::decode(page[ENTRY_AT..].first_chunk()?)?,
+            clock_lines: postcard::from_bytes(lines).ok()?,
         })
     }
 
@@ -244,6 +255,7 @@ pub(crate) fn write(
             filter_bytes: encoded.filter.len() as u32,
             filter_crc: catalog::filter_crc(generation, &encoded.filter),
         },
+        clock_lines: tables.clock_lines.clone(),
     };
     // The slot is the segment's own; the entry before it stays, and names a generation that is gone.
     let mut written = catalog::write_filter(volume, number, &encoded.filter)?;

@@ -22,6 +22,7 @@ use super::{Flows, HostTable, PageSet};
 use crate::limits::{CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::net::{IpNet, MacAddr};
 use crate::packet::Interface;
+use crate::true_time::TrueTime;
 
 const MAGIC: &[u8; 8] = b"HCINDEX1";
 const SECTIONS: usize = 10;
@@ -109,6 +110,7 @@ pub struct IndexDoc {
     flows: usize,
     lost_events: u64,
     overflow: Overflow,
+    true_time: TrueTime,
 }
 
 impl IndexDoc {
@@ -138,12 +140,33 @@ impl IndexDoc {
             flows: 0,
             lost_events: parts.read(Section::Events, lost_events_of)?,
             overflow: parts.read(Section::Overflow, |part| overflow_of(part, &limits))?,
+            true_time: TrueTime::default(),
             sections,
             bytes,
         };
         let parts = Parts { bytes: &doc.bytes, sections: &doc.sections };
         doc.flows = parts.read(Section::Flows, |_| doc.flows().check())?;
         Ok(doc)
+    }
+
+    /// The same index, whose batches and flow records from now on tell true times. Events are left as they are.
+    #[must_use]
+    pub fn with_true_time(mut self, true_time: TrueTime) -> Self {
+        let mut next = 0;
+        for batch in self.batches.iter_mut().filter(|_| !true_time.is_plain()) {
+            let pages = (next, batch.last_page);
+            next = batch.last_page.saturating_add(1);
+            (batch.first, batch.last) = true_time.span(pages, batch.first, batch.last);
+            batch.committed = true_time.at(batch.last_page, batch.committed);
+        }
+        self.true_time = true_time;
+        self
+    }
+
+    /// What the times that stand in the segment mean.
+    #[must_use]
+    pub const fn true_time(&self) -> &TrueTime {
+        &self.true_time
     }
 
     fn section(&self, section: Section) -> &[u8] {
@@ -226,7 +249,8 @@ impl IndexDoc {
     /// Flow records, in the order in which the flows were first seen.
     #[must_use]
     pub fn flows(&self) -> Flows<'_> {
-        Flows::new(self.section(Section::Flows), self.hosts(4), self.hosts(6), self.limits.pages)
+        let times = Some(&self.true_time).filter(|times| !times.is_plain());
+        Flows::new(self.section(Section::Flows), [self.hosts(4), self.hosts(6)], self.limits.pages, times)
     }
 
     /// Number of flow records.

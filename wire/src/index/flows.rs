@@ -7,6 +7,7 @@ use super::{PageSet, Postings};
 use crate::flow::{AddrBytes, FlowKey, proto};
 use crate::net::IpNet;
 use crate::time::Timestamp;
+use crate::true_time::TrueTime;
 
 /// In `shape`: bits 0..2 the protocol (0 named in a byte of its own, 1 TCP, 2 UDP, 3 the version's ICMP), then flags.
 const SHAPE_V6: u8 = 0x04;
@@ -248,12 +249,19 @@ pub struct Flows<'a> {
     hosts: [HostTable<'a>; 2],
     pages: u32,
     context: Context,
+    true_time: Option<&'a TrueTime>,
 }
 
 impl<'a> Flows<'a> {
-    pub(super) const fn new(bytes: &'a [u8], v4: HostTable<'a>, v6: HostTable<'a>, pages: u32) -> Self {
+    /// `hosts` are those of IPv4 and of IPv6; records tell the times of `true_time`, if there is any.
+    pub(super) const fn new(
+        bytes: &'a [u8],
+        hosts: [HostTable<'a>; 2],
+        pages: u32,
+        true_time: Option<&'a TrueTime>,
+    ) -> Self {
         let context = Context { first: 0, page: 0, next_host: [0; 2] };
-        Self { cursor: Cursor(bytes), hosts: [v4, v6], pages, context }
+        Self { cursor: Cursor(bytes), hosts, pages, context, true_time }
     }
 
     /// Whether every record is whole and consistent; the number of records.
@@ -300,16 +308,24 @@ impl<'a> Flows<'a> {
         let length = self.cursor.varint_to::<u32>()?;
         let tokens = self.cursor.bytes(length as usize)?;
         (self.context.first, self.context.page) = (first, page);
+        let postings = Postings::new(page, tokens, self.pages, shape & SHAPE_OPEN_END != 0);
+        let (first, last) = match self.true_time {
+            Some(times) => {
+                let end = postings.clone().last().unwrap_or(page);
+                times.span((page, end), Timestamp(first), Timestamp(last))
+            }
+            None => (Timestamp(first), Timestamp(last)),
+        };
         Some(FlowRecord {
             key: FlowKey { a, b, a_port, b_port, vlan, proto, version },
             a_sent_first: shape & SHAPE_A_FIRST != 0,
             stacked_vlans: shape & SHAPE_STACKED != 0,
-            first: Timestamp(first),
-            last: Timestamp(last),
+            first,
+            last,
             packets,
             bytes,
             tcp_flags,
-            postings: Postings::new(page, tokens, self.pages, shape & SHAPE_OPEN_END != 0),
+            postings,
         })
     }
 

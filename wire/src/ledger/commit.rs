@@ -1,13 +1,13 @@
 //! The commit block: the last bytes of every batch, and the only proof that a batch exists.
 
-use super::{Cursor, block_type, u16_at, u32_at, u64_at};
+use super::{ClockAt, Cursor, block_type, u16_at, u32_at, u64_at};
 use crate::drops::{DropCause, DropCounts};
 use crate::limits::{CHUNK_BYTES, PAGE_BYTES};
 use crate::policy::LeftOut;
 use crate::time::{ClockState, Timestamp};
 
 /// Length of a commit block, framing included.
-pub const COMMIT_BYTES: usize = 188;
+pub const COMMIT_BYTES: usize = 196;
 
 const MAGIC: [u8; 4] = *b"HCCM";
 /// Bytes after the CRC's coverage: the CRC itself and the block trailer.
@@ -44,6 +44,8 @@ pub struct Commit {
     pub wall: Timestamp,
     /// Monotonic clock at the commit, nanoseconds since boot.
     pub monotonic_nanos: u64,
+    /// Number of the boot that it counts from; 0 when nobody knows.
+    pub boot: u64,
     /// Whether the wall clock could be trusted.
     pub clock: ClockState,
     /// Interfaces announced in the segment so far, those of this batch included.
@@ -86,6 +88,7 @@ impl Commit {
         cursor
             .u64(self.wall.0)
             .u64(self.monotonic_nanos)
+            .u64(self.boot)
             .u16(self.clock.code())
             .u16(self.interfaces)
             .u32(0)
@@ -129,10 +132,18 @@ impl Commit {
             left_out,
             wall: Timestamp(u64_at(block, at)?),
             monotonic_nanos: u64_at(block, at + 8)?,
-            clock: ClockState::from_code(u16_at(block, at + 16)?)?,
-            interfaces: u16_at(block, at + 18)?,
+            boot: u64_at(block, at + 16)?,
+            clock: ClockState::from_code(u16_at(block, at + 24)?)?,
+            interfaces: u16_at(block, at + 26)?,
         };
         (framed && commit.is_possible()).then_some(commit)
+    }
+
+    /// The clocks at the commit.
+    #[must_use]
+    pub const fn clock_at(&self) -> ClockAt {
+        let Self { boot, wall, monotonic_nanos, clock, .. } = *self;
+        ClockAt { boot, wall, monotonic_nanos, clock }
     }
 
     /// The commit that ends at the end of `page_end`, if the bytes there are one.
@@ -187,6 +198,7 @@ mod tests {
             left_out: LeftOut { packets: 7, truncated: 8, bytes: 9 },
             wall: Timestamp(77),
             monotonic_nanos: 88,
+            boot: 99,
             clock: ClockState::Synchronised,
             interfaces: 3,
         }

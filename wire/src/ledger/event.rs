@@ -34,6 +34,8 @@ pub enum EventKind {
         epoch: u32,
         /// Whether the store had been left without a stop event: what was not yet committed then is lost.
         unclean: bool,
+        /// Number of the machine's boot, 0 when nobody knows: which of several lives of the machine goes on from here.
+        boot: u64,
     },
     /// Recording stops in order; everything captured is on the disk.
     RecorderStop,
@@ -93,7 +95,7 @@ impl EventKind {
     /// (kind, cause, three fields) as on the disk.
     fn fields(self) -> (u16, u16, [u64; 3]) {
         match self {
-            Self::RecorderStart { epoch, unclean } => (1, 0, [u64::from(epoch), u64::from(unclean), 0]),
+            Self::RecorderStart { epoch, unclean, boot } => (1, 0, [epoch.into(), unclean.into(), boot]),
             Self::RecorderStop => (2, 0, [0; 3]),
             Self::LinkDown { interface } => (3, 0, [u64::from(interface), 0, 0]),
             Self::LinkUp { interface } => (4, 0, [u64::from(interface), 0, 0]),
@@ -114,7 +116,7 @@ impl EventKind {
     fn from_fields(kind: u16, cause: u16, fields: [u64; 3]) -> Self {
         let [a, b, c] = fields;
         match (kind, u32::try_from(a)) {
-            (1, Ok(epoch)) => Self::RecorderStart { epoch, unclean: b != 0 },
+            (1, Ok(epoch)) => Self::RecorderStart { epoch, unclean: b != 0, boot: c },
             (2, _) => Self::RecorderStop,
             (3, Ok(interface)) => Self::LinkDown { interface },
             (4, Ok(interface)) => Self::LinkUp { interface },
@@ -182,7 +184,7 @@ mod tests {
     fn every_kind_comes_back() {
         let (start, end) = (Timestamp(10), Timestamp(20));
         for kind in [
-            EventKind::RecorderStart { epoch: 4, unclean: true },
+            EventKind::RecorderStart { epoch: 4, unclean: true, boot: u64::MAX },
             EventKind::RecorderStop,
             EventKind::LinkDown { interface: 2 },
             EventKind::LinkUp { interface: 3 },

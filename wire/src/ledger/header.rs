@@ -1,17 +1,17 @@
 //! The header block of a segment: whose it is and which turn of the ring.
 
-use super::{Blocks, Cursor, SHB_BYTES, block_type, u32_at, u64_at};
-use crate::time::Timestamp;
+use super::{Blocks, ClockAt, Cursor, SHB_BYTES, block_type, u32_at, u64_at};
+use crate::time::{ClockState, Timestamp};
 
 /// Where the header block starts: right after the section header.
 pub const HEADER_OFFSET: usize = SHB_BYTES;
 /// Length of the header block, framing included.
-pub const HEADER_BYTES: usize = 96;
+pub const HEADER_BYTES: usize = 116;
 /// Where it ends; within the first sector, so that it is written whole or not at all.
 pub const HEADER_END: usize = HEADER_OFFSET + HEADER_BYTES;
 
 const MAGIC: [u8; 8] = *b"HCSEGMT1";
-const CRC_AT: usize = 80;
+const CRC_AT: usize = 100;
 const _: () = assert!(HEADER_END <= 512 && HEADER_BYTES == super::BLOCK_OVERHEAD_BYTES + CRC_AT + 4);
 
 /// What a segment says about itself.
@@ -25,8 +25,8 @@ pub struct SegmentHeader {
     pub segment_bytes: u32,
     /// Mount in which it was begun.
     pub epoch: u32,
-    /// When it was begun.
-    pub created: Timestamp,
+    /// When it was begun: both clocks at the commit of its first batch.
+    pub begun: ClockAt,
     /// Chain value of the segment before, zeros when unknown.
     pub chain_before: [u8; 32],
 }
@@ -43,7 +43,8 @@ impl SegmentHeader {
             .put(&MAGIC)
             .put(&self.store)
             .u64(self.generation);
-        cursor.u32(self.segment_bytes).u32(self.epoch).u64(self.created.0).put(&self.chain_before);
+        cursor.u32(self.segment_bytes).u32(self.epoch).u64(self.begun.wall.0).put(&self.chain_before);
+        cursor.u64(self.begun.boot).u64(self.begun.monotonic_nanos).u32(self.begun.clock.code().into());
         let crc = crc32fast::hash(&block[8..8 + CRC_AT]);
         Cursor::new(&mut block[8 + CRC_AT..]).u32(crc).u32(HEADER_BYTES as u32);
         HEADER_END
@@ -65,8 +66,13 @@ impl SegmentHeader {
             generation: u64_at(body, 24)?,
             segment_bytes: u32_at(body, 32)?,
             epoch: u32_at(body, 36)?,
-            created: Timestamp(u64_at(body, 40)?),
             chain_before: body[48..80].try_into().ok()?,
+            begun: ClockAt {
+                boot: u64_at(body, 80)?,
+                wall: Timestamp(u64_at(body, 40)?),
+                monotonic_nanos: u64_at(body, 88)?,
+                clock: ClockState::from_code(u16::try_from(u32_at(body, 96)?).ok()?)?,
+            },
         })
     }
 }
@@ -81,7 +87,12 @@ mod tests {
             generation: 7,
             segment_bytes: 64 << 20,
             epoch: 3,
-            created: Timestamp(1_700_000_000_000_000_001),
+            begun: ClockAt {
+                boot: 5,
+                wall: Timestamp(1_700_000_000_000_000_001),
+                monotonic_nanos: 6,
+                clock: ClockState::Synchronised,
+            },
             chain_before: [9; 32],
         }
     }

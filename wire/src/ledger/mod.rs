@@ -9,6 +9,7 @@
 //! (own CRC) and the summary page (own CRC).
 
 mod blocks;
+mod clock;
 mod commit;
 mod event;
 mod header;
@@ -18,6 +19,7 @@ pub use blocks::{
     Blocks, EPB_BYTES_MAX, EPB_OVERHEAD_BYTES, IDB_BYTES_MAX, RawBlock, SHB_BYTES, epb_bytes,
     interfaces_lost, put_epb, put_idb, put_interfaces, put_shb, put_skip,
 };
+pub use clock::{CLOCK_LINES_MAX, ClockAt, ClockLine, SAME_SETTING_NANOS, is_near, note_clock, note_step};
 pub use commit::{COMMIT_BYTES, Commit, batch_crc_start};
 pub use event::{EVENT_BYTES, Event, EventKind};
 pub use header::{HEADER_BYTES, HEADER_END, HEADER_OFFSET, SegmentHeader};

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cursor, block_type, u32_at, u64_at};
+use super::{ClockLine, Cursor, block_type, u32_at, u64_at};
 use crate::drops::DropCounts;
 use crate::limits::PAGE_BYTES;
 use crate::packet::Interface;
@@ -42,6 +42,8 @@ pub struct Summary {
     pub left_out: LeftOut,
     /// Clock state of its last commit.
     pub clock: ClockState,
+    /// How its clock was set, [`super::CLOCK_LINES_MAX`] at most; none in an import.
+    pub clock_lines: Vec<ClockLine>,
     /// False when no flow records could be built while it was written; `reindex` builds them.
     pub has_flows: bool,
     /// Interfaces in the order of their numbers.
@@ -124,6 +126,7 @@ impl SummaryPage {
 mod tests {
     use alloc::string::String;
 
+    use super::super::CLOCK_LINES_MAX;
     use super::*;
     use crate::limits::{INTERFACE_NAME_BYTES_MAX, INTERFACES_MAX};
     use crate::packet::LinkType;
@@ -132,6 +135,14 @@ mod tests {
         let name: String = core::iter::repeat_n('x', INTERFACE_NAME_BYTES_MAX).collect();
         let interface = Interface { link_type: LinkType(u16::MAX), snaplen: u32::MAX, name };
         let most = Timestamp(u64::MAX);
+        let line = ClockLine {
+            first_page: u16::MAX,
+            boot: u64::MAX,
+            base: u64::MAX,
+            from: u64::MAX,
+            to: u64::MAX,
+            clock: ClockState::Unknown,
+        };
         SummaryPage {
             generation: u64::MAX,
             data_bytes: u32::MAX,
@@ -149,6 +160,7 @@ mod tests {
                 drops: DropCounts([u64::MAX; 6]),
                 left_out: LeftOut::of([u64::MAX; 3]),
                 clock: ClockState::Unknown,
+                clock_lines: core::iter::repeat_n(line, CLOCK_LINES_MAX).collect(),
                 has_flows: true,
                 interfaces: core::iter::repeat_n(interface, INTERFACES_MAX).collect(),
                 hash: [2; 32],

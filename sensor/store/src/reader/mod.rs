@@ -5,6 +5,7 @@
 //! overwritten meanwhile is reported as gone and never served. Wrong bytes are never served: every page is compared
 //! with its CRC-32 (sealed segments) or lies in a batch whose CRC-32 agrees (open ones).
 
+mod clock;
 mod error;
 mod filters;
 mod info;
@@ -17,6 +18,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use pages::pages_are_trusted;
 
+pub use clock::ClockRemark;
 pub use error::{Damage, ReadError, Served};
 pub use info::{Class, SegmentInfo, SegmentState};
 
@@ -28,11 +30,13 @@ use hindcap_wire::index::{FilterKey, IndexDoc, IndexLimits, PageSet};
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::packet::{LinkType, Packet};
 use hindcap_wire::time::{ClockState, Timestamp};
+use hindcap_wire::true_time::TrueTime;
 
 use crate::age::horizon;
 use crate::provisional::claimed_end;
 use crate::store::load_from;
 use crate::volume::{Area, VolumeRead};
+use clock::Anchors;
 use filters::Filters;
 use pages::Pages;
 use scan::{Scan, Turn};
@@ -49,11 +53,19 @@ pub struct ReaderOptions {
     pub seed: u64,
     /// The time, for the maximum age: packets older than that are not given out, unless a hold keeps them. Without it everything is.
     pub now: Option<Timestamp>,
+    /// Packets and indexes bear the times that stand on the disk, also where the clock was set only later.
+    pub raw_times: bool,
 }
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        Self { filter_cache_bytes: 1024 * 1024, index_cache_bytes: 1024 * 1024, seed: 0, now: None }
+        Self {
+            filter_cache_bytes: 1024 * 1024,
+            index_cache_bytes: 1024 * 1024,
+            seed: 0,
+            now: None,
+            raw_times: false,
+        }
     }
 }
 
@@ -120,6 +132,27 @@ impl Visitor for Young<'_> {
     }
 }
 
+/// Gives packets their true times.
+struct Truly<'a> {
+    times: &'a TrueTime,
+    visitor: &'a mut dyn Visitor,
+}
+
+impl Visitor for Truly<'_> {
+    fn is_choosy(&self) -> bool {
+        self.visitor.is_choosy()
+    }
+
+    fn may_want(&mut self, link_type: LinkType, head: &[u8], orig_len: u32) -> bool {
+        self.visitor.may_want(link_type, head, orig_len)
+    }
+
+    fn packet(&mut self, mut at: PacketAt<'_>) -> ControlFlow<()> {
+        at.packet.timestamp = self.times.at(at.page, at.packet.timestamp);
+        self.visitor.packet(at)
+    }
+}
+
 /// An index and the stretches of its segment, in bytes, that hold no whole batch.
 #[derive(Clone, Debug)]
 struct Indexed {
@@ -149,6 +182,10 @@ pub struct Reader<V> {
     horizon: Option<Timestamp>,
     /// Generations that the horizon does not touch, ascending.
     exempt: Vec<u64>,
+    /// What the clocks of all boots are known by.
+    anchors: Anchors,
+    /// Generations whose times are not what they say, ascending, and what they mean.
+    corrected: Vec<(u64, TrueTime)>,
 }
 
 impl<V: VolumeRead> Reader<V> {
@@ -170,6 +207,8 @@ impl<V: VolumeRead> Reader<V> {
             events: None,
             horizon: None,
             exempt: Vec::new(),
+            anchors: Anchors::default(),
+            corrected: Vec::new(),
         };
         reader.refresh()?;
         Ok(reader)
@@ -200,6 +239,11 @@ impl<V: VolumeRead> Reader<V> {
 
     fn list(&mut self) {
         self.infos = self.known.iter().map(|known| known.info.clone()).collect();
+        if !self.options.raw_times {
+            for (info, known) in self.infos.iter_mut().zip(&self.known) {
+                (info.first, info.last) = self.anchors.times(info, &known.clock);
+            }
+        }
         self.hide_old();
         let events = self.events.iter().flat_map(|events| events.segments());
         self.infos.extend(events.map(|info| SegmentInfo { class: Class::Event, ..info.clone() }));
@@ -217,11 +261,72 @@ impl<V: VolumeRead> Reader<V> {
                 log::warn!("the event ring cannot be read: {error}");
             }
         }
+        self.set_clock()?;
         self.list();
         let oldest = self.known.first().map_or(0, |known| known.info.generation);
         self.filters.forget_before(oldest);
         self.indexes.retain(|indexed| indexed.generation >= oldest);
         Ok(())
+    }
+
+    /// Learns by which clocks was recorded; what was read under other assumptions is forgotten.
+    fn set_clock(&mut self) -> Result<(), ReadError> {
+        if self.options.raw_times {
+            return Ok(());
+        }
+        // What happened to the clock between the first boot of the open segment and its last one, only its batches tell.
+        let hidden = self.known.last().filter(|known| {
+            let unsure = known.header.begun.clock == ClockState::NotSynchronised;
+            unsure && known.last_commit.is_some_and(|last| last.boot != known.header.begun.boot)
+        });
+        if let Some(known) = hidden.filter(|known| !known.clock.exact).cloned() {
+            let mut scan = self.scan_of(&known);
+            scan.proceed(&self.volume)?;
+            if let Some(last) = self.known.last_mut() {
+                (last.clock.lines, last.clock.exact) = (scan.clock_lines().to_vec(), true);
+            }
+            self.scan = Some(scan);
+        }
+        self.anchors = Anchors::of(&self.known, None);
+        let corrected = |known: &Known| {
+            let times = self.anchors.true_time(known.info.generation, &known.clock.lines);
+            (!times.is_plain()).then_some((known.info.generation, times))
+        };
+        let corrected: Vec<_> = self.known.iter().filter_map(corrected).collect();
+        if corrected != self.corrected {
+            self.indexes.clear();
+            self.corrected = corrected;
+        }
+        Ok(())
+    }
+
+    /// What the times of `known` mean, whose tail was read.
+    fn true_time(&self, known: &Known) -> TrueTime {
+        let generation = known.info.generation;
+        let found = self.corrected.binary_search_by_key(&generation, |(generation, _)| *generation);
+        found.map_or_else(|_| TrueTime::default(), |at| self.corrected[at].1.clone())
+    }
+
+    /// The same, by its batches.
+    fn true_time_of(&self, known: &Known, scan: &Scan) -> TrueTime {
+        let (generation, lines) = (known.info.generation, scan.clock_lines());
+        if self.options.raw_times {
+            return TrueTime::default();
+        }
+        Anchors::of(&self.known, Some((generation, lines))).true_time(generation, lines)
+    }
+
+    /// What there is to say of clocks that were not set when something was recorded. Those of segments without index only
+    /// as far as they were looked into.
+    #[must_use]
+    pub fn clock_remarks(&self) -> Vec<ClockRemark> {
+        if self.options.raw_times {
+            return Vec::new();
+        }
+        let newest = self.known.last().filter(|known| !known.clock.exact).map(|known| known.info.generation);
+        let scan = self.scan.as_ref().filter(|scan| Some(scan.turn.generation) == newest);
+        let scan = scan.map(|scan| (scan.turn.generation, scan.clock_lines()));
+        clock::remarks(&self.known, scan)
     }
 
     /// Leaves out segments that have passed the maximum age, and dates those that have in part by the rest of them.
@@ -307,19 +412,19 @@ impl<V: VolumeRead> Reader<V> {
             return Ok(indexed);
         }
         // The index of a provisional tail is as good as the one that was read from it.
-        let end = known.provisional.map(|said| said.data_bytes);
+        let end = known.provisional.as_ref().map(|said| said.data_bytes);
         if let Some(at) = cached.filter(|at| end == Some(self.indexes[*at].doc.pages() * PAGE_BYTES)) {
             return Ok(self.indexes[at].clone());
         }
         let whole = known.info.state == SegmentState::Sealed;
-        let stored = match known.provisional {
+        let stored = match &known.provisional {
             Some(said) => said.index(&self.volume, segment.number)?,
             None if whole => self.read_tail(segment)?,
             None => None,
         };
         let indexed = match stored {
             Some(doc) => {
-                let doc = Arc::new(doc);
+                let doc = Arc::new(doc.with_true_time(self.true_time(&known)));
                 Indexed { generation: segment.generation, doc, damage: Vec::new(), whole }
             }
             None => self.scan_batches(&known)?,
@@ -357,11 +462,7 @@ impl<V: VolumeRead> Reader<V> {
 
     /// The index of what the commit blocks vouch for.
     fn scan_batches(&mut self, known: &Known) -> Result<Indexed, ReadError> {
-        let turn = Turn::of(&known.info, known.header.store);
-        let mut scan = match self.scan.take() {
-            Some(scan) if scan.turn == turn => scan,
-            _ => Box::new(Scan::new(turn, self.limits, self.options.seed)),
-        };
+        let mut scan = self.scan_of(known);
         let grown = scan.proceed(&self.volume)?;
         let whole = known.info.state != SegmentState::Open;
         let cached = self.indexes.iter().find(|indexed| indexed.generation == known.info.generation);
@@ -370,14 +471,25 @@ impl<V: VolumeRead> Reader<V> {
             _ => Indexed {
                 whole,
                 generation: known.info.generation,
-                doc: Arc::new(scan.doc()?),
+                doc: Arc::new(scan.doc()?.with_true_time(self.true_time_of(known, &scan))),
                 damage: self.damage_of(known, &scan),
             },
         };
         if !whole {
             self.scan = Some(scan);
+        } else if let Some(known) = self.known.iter_mut().find(|one| one.info == known.info) {
+            known.clock.set_exact(scan.clock_lines());
         }
         Ok(indexed)
+    }
+
+    /// The scan of the batches of `known`, as far as it came.
+    fn scan_of(&mut self, known: &Known) -> Box<Scan> {
+        let turn = Turn::of(&known.info, known.header.store);
+        match self.scan.take() {
+            Some(scan) if scan.turn == turn => scan,
+            _ => Box::new(Scan::new(turn, self.limits, self.options.seed)),
+        }
     }
 
     /// Stretches without a whole batch; at the end only when the last recorder said that there was more.
@@ -437,11 +549,13 @@ impl<V: VolumeRead> Reader<V> {
         let Indexed { doc, .. } = self.indexed(segment)?;
         let not_before = self.not_before(segment);
         let mut young = Young { not_before, visitor };
+        let mut truly = Truly { times: doc.true_time(), visitor: &mut young };
+        let visitor: &mut dyn Visitor = if doc.true_time().is_plain() { truly.visitor } else { &mut truly };
         let mut served = Served::default();
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut reading =
             Pages { volume: &self.volume, segment: segment.number, doc: &doc, buffer: &mut buffer };
-        let done = reading.serve(pages, &mut served, &mut young);
+        let done = reading.serve(pages, &mut served, visitor);
         self.buffer = buffer;
         done?;
         if !served.damage.is_empty() {

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use hindcap_wire::index::{IndexDoc, IndexLimits};
-use hindcap_wire::ledger::{COMMIT_BYTES, Commit};
+use hindcap_wire::ledger::{
+    Blocks, COMMIT_BYTES, ClockLine, Commit, Event, block_type, note_clock, note_step,
+};
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 
 use super::ReadError;
@@ -102,11 +104,19 @@ pub(super) struct Scan {
     reached: u32,
     /// Stretches before `reached` that hold no whole batch, though a later one does: bytes.
     damage: Vec<Range<u32>>,
+    /// How its clock was set.
+    clock_lines: Vec<ClockLine>,
 }
 
 impl Scan {
     pub(super) fn new(turn: Turn, limits: IndexLimits, seed: u64) -> Self {
-        Self { turn, indexer: Indexer::new(limits, seed), reached: 0, damage: Vec::new() }
+        Self {
+            turn,
+            indexer: Indexer::new(limits, seed),
+            reached: 0,
+            damage: Vec::new(),
+            clock_lines: Vec::new(),
+        }
     }
 
     /// The index so far.
@@ -120,8 +130,21 @@ impl Scan {
         self.reached
     }
 
+    pub(super) fn clock_lines(&self) -> &[ClockLine] {
+        &self.clock_lines
+    }
+
     pub(super) fn damage(&self) -> &[Range<u32>] {
         &self.damage
+    }
+
+    fn note_clock(&mut self, start: u32, batch: &[u8], commit: &Commit) {
+        let first_page = (start / PAGE_BYTES) as u16;
+        let events = Blocks::new(batch).filter(|block| block.block_type == block_type::EVENT);
+        for event in events.filter_map(|block| Event::decode(block.body)) {
+            note_step(&mut self.clock_lines, first_page, commit.boot, &event);
+        }
+        note_clock(&mut self.clock_lines, first_page, &commit.clock_at());
     }
 
     /// Takes in what was committed since the last call; whether there was anything.
@@ -139,6 +162,7 @@ impl Scan {
                 if start > self.reached {
                     self.damage.push(self.reached..start);
                 }
+                self.note_clock(start, &bytes[place.clone()], &commit);
                 self.indexer.batch(start, &bytes[place], &commit);
                 self.reached = end;
             }

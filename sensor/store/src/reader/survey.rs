@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use hindcap_wire::drops::DropCounts;
-use hindcap_wire::ledger::{Commit, HEADER_END, SegmentHeader, SummaryPage};
+use hindcap_wire::ledger::{ClockAt, Commit, HEADER_END, SegmentHeader, SummaryPage};
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::time::{ClockState, Timestamp};
 
 use super::ReadError;
+use super::clock::{self, Clock};
 use super::info::{Class, SegmentInfo, SegmentState};
 use super::scan::Turn;
 use crate::catalog::{self, Entry};
-use crate::lost_header;
+use crate::lost_header::{self, begun};
 use crate::provisional::{Provisional, believed};
 use crate::state::State;
 use crate::store::load_from;
@@ -28,6 +29,17 @@ pub(super) struct Known {
     pub entry: Option<Entry>,
     /// The index of an open segment whose recorder ended in order.
     pub provisional: Option<Provisional>,
+    /// The clocks at the last commit of a segment that has no summary.
+    pub last_commit: Option<ClockAt>,
+    /// How its clock was set.
+    pub clock: Clock,
+}
+
+impl Known {
+    fn new(info: SegmentInfo, header: SegmentHeader, header_damaged: bool) -> Self {
+        let clock = Clock::default();
+        Self { info, header, header_damaged, entry: None, provisional: None, last_commit: None, clock }
+    }
 }
 
 /// Reads the header of a segment; `None` when there is none.
@@ -88,6 +100,7 @@ pub(super) fn survey(volume: &impl VolumeRead, before: Vec<Known>) -> Result<Vec
     // Two segments of one generation cannot be; one of them is somebody's copy.
     known.dedup_by(|next, one| next.info.generation == one.info.generation);
     settle(&mut known);
+    clock::look(volume, &mut known);
     Ok(known)
 }
 
@@ -138,12 +151,13 @@ fn look(
     }
     if let Some(entry) = &entry {
         let info = info_of_entry(number, &header, entry);
-        return Ok(Some(Known { info, header, header_damaged, entry: Some(*entry), provisional: None }));
+        let entry = Some(*entry);
+        return Ok(Some(Known { entry, ..Known::new(info, header, header_damaged) }));
     }
     let page = last_page(volume, number)?;
     let sealed = summary_in(volume, &page).filter(|page| page.generation == header.generation);
     let given_up = same.as_ref().filter(|known| known.info.state == SegmentState::Damaged);
-    let mut provisional = None;
+    let (mut provisional, mut last_commit) = (None, same.as_ref().and_then(|known| known.last_commit));
     let info = match (sealed, given_up) {
         (Some(page), _) => info_of_summary(number, &page),
         (None, Some(known)) => known.info.clone(),
@@ -153,12 +167,18 @@ fn look(
             }
             match &provisional {
                 Some(said) => info_of_provisional(number, &header, said),
-                None => info_of_batches(volume, number, &header, same.map(|known| known.info))?,
+                None => {
+                    let before = same.as_ref().map(|known| known.info.clone());
+                    let (info, at) = info_of_batches(volume, number, &header, before)?;
+                    last_commit = at.or(last_commit);
+                    info
+                }
             }
         }
     };
-    let entry = provisional.map(|said| said.entry);
-    Ok(Some(Known { info, header, header_damaged, entry, provisional }))
+    let entry = provisional.as_ref().map(|said| said.entry);
+    let clock = same.map(|known| known.clock).unwrap_or_default();
+    Ok(Some(Known { entry, provisional, last_commit, clock, ..Known::new(info, header, header_damaged) }))
 }
 
 /// What the header must have said, when nobody knows which store this is: as the summary has it.
@@ -169,7 +189,7 @@ fn header_of_summary(volume: &impl VolumeRead, number: u32) -> Result<Option<Seg
         generation: page.generation,
         segment_bytes: volume.geometry().segment_bytes,
         epoch: 0,
-        created: page.summary.created,
+        begun: begun(&page.summary),
         chain_before: page.summary.chain_before,
     }))
 }
@@ -189,7 +209,7 @@ fn info_of_entry(number: u32, header: &SegmentHeader, entry: &Entry) -> SegmentI
         drops_total: entry.drops,
         eventful: entry.eventful,
         has_flows: entry.has_flows,
-        created: header.created,
+        created: header.begun.wall,
         clock: entry.clock,
     }
 }
@@ -227,11 +247,13 @@ fn info_of_batches(
     number: u32,
     header: &SegmentHeader,
     before: Option<SegmentInfo>,
-) -> Result<SegmentInfo, VolumeError> {
+) -> Result<(SegmentInfo, Option<ClockAt>), VolumeError> {
     let turn = Turn { store: header.store, segment: number, generation: header.generation };
     let from = before.as_ref().map_or(0, |info| info.data_bytes);
-    let last = turn.last(volume, from)?.map(|commit| info_of_commit(number, header, &commit));
-    Ok(last.or(before).unwrap_or_else(|| SegmentInfo {
+    let commit = turn.last(volume, from)?;
+    let at = commit.as_ref().map(Commit::clock_at);
+    let last = commit.map(|commit| info_of_commit(number, header, &commit));
+    let info = last.or(before).unwrap_or_else(|| SegmentInfo {
         class: Class::General,
         number,
         generation: header.generation,
@@ -245,9 +267,10 @@ fn info_of_batches(
         drops_total: 0,
         eventful: true,
         has_flows: true,
-        created: header.created,
+        created: header.begun.wall,
         clock: ClockState::Unknown,
-    }))
+    });
+    Ok((info, at))
 }
 
 fn info_of_commit(number: u32, header: &SegmentHeader, commit: &Commit) -> SegmentInfo {
@@ -266,7 +289,7 @@ fn info_of_commit(number: u32, header: &SegmentHeader, commit: &Commit) -> Segme
         drops_total: 0,
         eventful: true,
         has_flows: true,
-        created: header.created,
+        created: header.begun.wall,
         clock: commit.clock,
     }
 }

@@ -10,7 +10,8 @@ use hindcap_wire::flow::addr_bytes;
 use hindcap_wire::index::keys::host_key;
 use hindcap_wire::index::{FilterKey, IndexLimits, PageSet};
 use hindcap_wire::ledger::{
-    COMMIT_BYTES, Commit, SegmentHeader, Summary, SummaryPage, batch_crc_start, put_epb, put_idb, put_skip,
+    COMMIT_BYTES, ClockAt, Commit, SegmentHeader, Summary, SummaryPage, batch_crc_start, put_epb, put_idb,
+    put_skip,
 };
 use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES, SEGMENT_BYTES_MIN};
 use hindcap_wire::packet::{Interface, LinkType, Packet};
@@ -166,7 +167,7 @@ impl Writer {
                 generation: self.generation,
                 segment_bytes: SEGMENT_BYTES_MIN,
                 epoch: 1,
-                created: Timestamp(1),
+                begun: ClockAt { wall: Timestamp(1), ..ClockAt::default() },
                 chain_before: [0; 32],
             };
             used = header.encode(&mut batch);
@@ -208,6 +209,7 @@ impl Writer {
             left_out: LeftOut::NONE,
             wall: Timestamp(self.generation * 1_000_000_000 + self.packets),
             monotonic_nanos: 0,
+            boot: 0,
             clock: ClockState::Synchronised,
             interfaces: 1,
         };
@@ -249,6 +251,7 @@ impl Writer {
             drops: DropCounts([self.sequence.into(), 0, 0, 0, 0, 0]),
             left_out: LeftOut::NONE,
             clock: ClockState::Synchronised,
+            clock_lines: Vec::new(),
             has_flows: true,
             interfaces: vec![Interface { link_type: LinkType::RAW, snaplen: 0, name: "tap0".into() }],
             hash: [0; 32],

@@ -90,6 +90,8 @@ pub struct Recorder {
     lost_told: u64,
     events: heapless::Deque<Event, EVENTS_WAITING>,
     clock: Clock,
+    /// As in [`RecorderOptions`].
+    boot: u64,
     epoch: u32,
     data_limit: u32,
     may_wait: bool,
@@ -162,6 +164,7 @@ impl Recorder {
             lost_told: 0,
             events: heapless::Deque::new(),
             clock: Clock::new(options.flush_interval_nanos, now),
+            boot: options.boot,
             epoch: 0,
             data_limit: 0,
             may_wait: options.may_wait,

@@ -161,6 +161,11 @@ impl Recorder {
         self.limit = self.limit.min(limit);
     }
 
+    /// Number of the machine's boot; where nobody knows it, each mount counts as one.
+    pub(super) fn boot(&self) -> u64 {
+        if self.boot == 0 { self.epoch.into() } else { self.boot }
+    }
+
     /// Ends the open batch at the next page.
     pub(super) fn close_early(&mut self) {
         self.close_batch(Batch::end_after(self.used));
@@ -187,7 +192,7 @@ impl Recorder {
         let start = if open.is_first() { HEADER_END } else { 0 };
         self.account(&mut batch, start);
         let lost = self.health.lost_drops();
-        let now = self.clock.now;
+        let (now, boot) = (self.clock.now, self.boot());
         let commit = &mut batch.commit;
         open.times = (open.times.0.min(commit.times.0), open.times.1.max(commit.times.1));
         open.packets += u64::from(commit.packets);
@@ -202,6 +207,7 @@ impl Recorder {
         commit.drops = self.clock.tell(&lost);
         commit.left_out = self.clock.tell_left_out(&self.health.lost_left_out());
         (commit.wall, commit.monotonic_nanos, commit.clock) = (now.wall, now.monotonic_nanos, now.clock);
+        commit.boot = boot;
         commit.interfaces = self.interfaces.count();
         batch.savefile_bytes = (self.used - self.own) as u64;
         batch.close(self.used, end);

@@ -305,7 +305,8 @@ impl Recorder {
             }
         }
         if other {
-            self.note(EventKind::RecorderStart { epoch, unclean });
+            let boot = self.boot();
+            self.note(EventKind::RecorderStart { epoch, unclean, boot });
         }
         if let Some(gap) = lost {
             self.note(gap);

@@ -181,7 +181,7 @@ fn flushed_after_the_interval_and_silent_when_idle() {
     let content = content(&volume);
     let first = content.values().next().unwrap();
     assert_eq!(first.drops.get(DropCause::RingFull), 7);
-    assert!(matches!(first.events[0].kind, EventKind::RecorderStart { epoch: 1, unclean: false }));
+    assert!(matches!(first.events[0].kind, EventKind::RecorderStart { epoch: 1, unclean: false, .. }));
     assert!(first.events.iter().any(|event| matches!(event.kind, EventKind::ClockStep { .. })));
     assert_eq!(first.events.last().unwrap().kind, EventKind::RecorderStop);
 }
@@ -206,7 +206,7 @@ fn recording_goes_on_in_the_same_segment_after_close_and_after_a_kill() {
     assert_eq!(content.len(), 1);
     assert_eq!(numbers(&content), (0..200).chain(300..400).collect::<Vec<_>>());
     let starts = content[&1].events.iter().filter_map(|event| match event.kind {
-        EventKind::RecorderStart { epoch, unclean } => Some((epoch, unclean)),
+        EventKind::RecorderStart { epoch, unclean, .. } => Some((epoch, unclean)),
         _ => None,
     });
     assert_eq!(starts.collect::<Vec<_>>(), [(1, false), (2, false), (3, true)]);

@@ -1,6 +1,6 @@
 use std::os::unix::fs::MetadataExt;
 
-use hindcap_wire::ledger::SegmentHeader;
+use hindcap_wire::ledger::{ClockAt, SegmentHeader};
 use hindcap_wire::time::Timestamp;
 
 use super::*;
@@ -30,7 +30,7 @@ fn mark(path: &Path, number: u32, generation: u64) {
         generation,
         segment_bytes: 4 << 20,
         epoch: 1,
-        created: Timestamp(1),
+        begun: ClockAt { wall: Timestamp(1), ..ClockAt::default() },
         chain_before,
     };
     let mut bytes = vec![0; 512];
@@ -155,8 +155,8 @@ fn segments_that_do_not_agree_are_left_alone() {
     drop(Store::create(&StoreOptions { uuid: Some([2; 16]), ..options(&path, 20 * MIB) }).unwrap());
     mark(&path, 0, 4);
     let mut bytes = vec![0; 512];
-    let (segment_bytes, created, chain_before) = (4 << 20, Timestamp(1), [0; 32]);
-    SegmentHeader { store: [3; 16], generation: 5, segment_bytes, epoch: 1, created, chain_before }
+    let (segment_bytes, begun, chain_before) = (4 << 20, ClockAt::default(), [0; 32]);
+    SegmentHeader { store: [3; 16], generation: 5, segment_bytes, epoch: 1, begun, chain_before }
         .encode(&mut bytes);
     let other = fs::OpenOptions::new().write(true).open(segment_path(&path, 2)).unwrap();
     other.write_all_at(&bytes, 0).unwrap();

@@ -101,6 +101,7 @@ impl Batch {
                 left_out: LeftOut::NONE,
                 wall: Timestamp::MIN,
                 monotonic_nanos: 0,
+                boot: 0,
                 clock: ClockState::Unknown,
                 interfaces: 0,
             },

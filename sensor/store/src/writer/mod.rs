@@ -264,7 +264,7 @@ impl<V: VolumeWrite> Writer<V> {
             generation: batch.commit.generation,
             segment_bytes: self.volume.geometry().segment_bytes,
             epoch: batch.commit.epoch,
-            created: batch.commit.wall,
+            begun: batch.commit.clock_at(),
             chain_before,
         };
         header.encode(batch.filled_mut().0);

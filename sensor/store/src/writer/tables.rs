@@ -6,7 +6,8 @@ use std::ops::Range;
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::index::{BatchEntry, PageEntry};
 use hindcap_wire::ledger::{
-    Blocks, Commit, RawBlock, SegmentHeader, batch_crc_start, block_type, interfaces_lost,
+    Blocks, ClockLine, Commit, Event, RawBlock, SegmentHeader, batch_crc_start, block_type, interfaces_lost,
+    note_clock, note_step,
 };
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::Interface;
@@ -39,11 +40,14 @@ pub(crate) struct SegmentTables {
     pub drops: DropCounts,
     pub left_out: LeftOut,
     pub clock: ClockState,
+    pub clock_lines: Vec<ClockLine>,
     pub interfaces: Vec<Interface>,
     pages: Vec<PageEntry>,
     batch_table: Vec<BatchEntry>,
     /// Bodies of event blocks.
     events: Vec<Vec<u8>>,
+    /// Of these, those of batches that were taken in.
+    events_taken: usize,
     hash: Option<SegmentHash>,
 }
 
@@ -63,10 +67,12 @@ impl SegmentTables {
             drops: DropCounts::default(),
             left_out: LeftOut::NONE,
             clock: ClockState::Unknown,
+            clock_lines: Vec::new(),
             interfaces: Vec::with_capacity(INTERFACES_MAX),
             pages: Vec::with_capacity(pages),
             batch_table: Vec::new(),
             events: Vec::new(),
+            events_taken: 0,
             hash: hash.then(SegmentHash::new),
         }
     }
@@ -181,6 +187,12 @@ impl SegmentTables {
     }
 
     fn take_in(&mut self, commit: &Commit, batch: &[u8]) {
+        let first_page = (self.end / PAGE_BYTES) as u16;
+        for event in self.events[self.events_taken..].iter().filter_map(|body| Event::decode(body)) {
+            note_step(&mut self.clock_lines, first_page, commit.boot, &event);
+        }
+        self.events_taken = self.events.len();
+        note_clock(&mut self.clock_lines, first_page, &commit.clock_at());
         self.end += batch.len() as u32;
         self.batches += 1;
         self.packets_seen += u64::from(commit.packets);

@@ -82,7 +82,7 @@ pub(crate) fn seal(
         index_crc: crc32fast::hash(&index),
         summary: Summary {
             store: header.store,
-            created: header.created,
+            created: header.begun.wall,
             sealed: now.wall,
             times: tables.times,
             packets: tables.packets,
@@ -91,6 +91,7 @@ pub(crate) fn seal(
             drops: tables.drops,
             left_out: tables.left_out,
             clock: tables.clock,
+            clock_lines: tables.clock_lines.clone(),
             has_flows,
             interfaces: tables.interfaces.clone(),
             hash: hash.unwrap_or(NO_CHAIN),
