@@ -10,6 +10,7 @@ use hindcap_wire::packet::Packet;
 
 use super::explore::{Driver, Medium, Random, SEGMENT, UUID, content, reading};
 use super::*;
+use crate::writer::emptying::header_goes_first;
 use crate::{Reader, ReaderOptions, Store};
 
 const SEGMENTS: u32 = 5;
@@ -112,8 +113,35 @@ fn what_is_too_old_is_not_given_out_even_before_it_is_gone() {
     assert_eq!(packets(&volume)[&4], 2, "without a clock everything is read");
 }
 
+/// A summary vouches for batches: it must be gone before anything of them is, header included, or damage would be told where
+/// something was emptied in order.
+fn no_summary_without_header(volume: &SimVolume) -> Result<(), String> {
+    let image = volume.image();
+    for (number, bytes) in image.segments.iter().enumerate() {
+        let page = bytes.len() - PAGE_BYTES as usize;
+        let header = bytes[..SECTOR].iter().any(|byte| *byte != 0);
+        if !header && bytes[page..].iter().any(|byte| *byte != 0) {
+            return Err(format!("segment {number} has a summary and no header"));
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn every_cut_leaves_each_segment_whole_or_unused_and_the_next_recorder_finishes() {
+    let states = cut_everywhere().unwrap();
+    assert!(states >= 60, "{states}");
+}
+
+#[test]
+fn canary_an_ager_that_begins_with_the_header_is_caught() {
+    header_goes_first(true);
+    let caught = cut_everywhere();
+    header_goes_first(false);
+    assert!(caught.unwrap_err().contains("has a summary and no header"));
+}
+
+fn cut_everywhere() -> Result<u32, String> {
     let (volume, mut driver) = recorded();
     let mut durable = Medium::image(&volume);
     drop(volume.take_log());
@@ -137,6 +165,7 @@ fn every_cut_leaves_each_segment_whole_or_unused_and_the_next_recorder_finishes(
                 image.1.apply(write, SECTOR, || kind == 1 || (kind == 2 && random.below(2) == 0));
             }
             let volume = <SimVolume as Medium>::with_image(image).unwrap();
+            no_summary_without_header(&volume)?;
             let found = packets(&volume);
             assert_eq!(found.get(&2), Some(&20), "the held one, after {states} states");
             assert!(found.values().all(|count| *count == 20), "{found:?} after {states} states");
@@ -153,5 +182,5 @@ fn every_cut_leaves_each_segment_whole_or_unused_and_the_next_recorder_finishes(
             }
         }
     }
-    assert!(states >= 60, "{states}");
+    Ok(states)
 }

@@ -1,15 +1,19 @@
 //! The simulated medium under the exploration of [`super::explore`], and every operation failing.
 
-use hindcap_wire::ledger::HEADER_END;
+use std::collections::BTreeMap;
+
+use hindcap_wire::ledger::{Blocks, Commit, HEADER_END, SegmentHeader};
+use hindcap_wire::limits::PAGE_BYTES;
 
 use super::explore::{Medium, SEGMENT, UUID, explore, run, run_with_clock_steps, run_with_holds};
 use super::faults::{Faulty, Trouble, fail_everywhere, fail_silently, lie_everywhere};
 use super::*;
 use crate::Store;
-use crate::ring::read_header;
+use crate::ring::{order_by_clock, read_header};
 
 const SEGMENTS: u32 = 3;
 const SECTOR: usize = 512;
+const PAGE: usize = PAGE_BYTES as usize;
 
 impl Faulty for SimVolume {
     fn fresh() -> Self {
@@ -157,6 +161,98 @@ fn canary_a_writer_that_forgets_to_flush_is_caught() {
     let run = run(volume);
     let error = explore(&run, &start, 0).unwrap_err();
     assert!(error.contains("acknowledged and is gone"), "{error}");
+}
+
+/// As if a segment got its header with its second batch only: until then the one of the turn before stands there.
+fn with_late_headers(log: &mut [Operation]) -> usize {
+    let (mut headers, mut late, mut changed) = (BTreeMap::new(), BTreeMap::new(), 0);
+    for operation in log {
+        let Operation::Write { area: Area::Segment(segment), offset, bytes } = operation else { continue };
+        if *offset == 0 && SegmentHeader::decode(bytes).is_some() {
+            let whole = bytes.clone();
+            if let Some(before) = headers.insert(*segment, whole[..HEADER_END].to_vec()) {
+                bytes[..HEADER_END].copy_from_slice(&before);
+                late.insert(*segment, whole);
+                changed += 1;
+            }
+        } else if let Some(mut first) = late.remove(segment).filter(|first| *offset <= first.len() as u64) {
+            first.truncate(*offset as usize);
+            first.extend_from_slice(bytes);
+            (*offset, *bytes) = (0, first);
+        }
+    }
+    changed
+}
+
+#[test]
+fn canary_a_writer_whose_headers_come_late_is_caught() {
+    let volume = formatted(SEGMENTS);
+    let (start, _) = (Medium::image(&volume), volume.take_log());
+    let mut run = run(volume);
+    assert!(with_late_headers(&mut run.log) > 3);
+    let error = explore(&run, &start, 0).unwrap_err();
+    assert!(error.contains("acknowledged and is gone"), "{error}");
+}
+
+/// What another program finds that walks the segment being written, as long as nothing is being written: the packets of this
+/// turn of the ring, then a sector of zeros where the data ends.
+fn foreign_programs_stop_where_the_data_ends(log: &[Operation]) -> Result<u32, String> {
+    let volume = formatted(SEGMENTS);
+    let (mut image, mut seen) = (SimVolume::image(&volume), 0);
+    for operation in log {
+        let Operation::Write { area: Area::Segment(segment), offset, bytes } = operation else {
+            image.apply(operation, SECTOR, || true);
+            continue;
+        };
+        image.apply(operation, SECTOR, || true);
+        let ends = Commit::at_end_of(&bytes[..bytes.len() / PAGE * PAGE]);
+        let Some(end) = ends.map(|commit| (commit.offset + commit.bytes) as usize) else { continue };
+        let stored = &image.segments[*segment as usize];
+        let walked = Blocks::new(stored).take_while(|block| block.offset < end).count();
+        let behind = stored.get(end..end + SECTOR).ok_or("the data goes on to the summary")?;
+        if walked == 0 || behind.iter().any(|byte| *byte != 0) {
+            return Err(format!(
+                "segment {segment}: what was there before follows the data that ends at {end}, written at {offset}"
+            ));
+        }
+        seen += 1;
+    }
+    Ok(seen)
+}
+
+#[test]
+fn behind_every_batch_other_programs_find_its_end() {
+    let volume = formatted(SEGMENTS);
+    drop(volume.take_log());
+    let seen = foreign_programs_stop_where_the_data_ends(&run(volume).log).unwrap();
+    assert!(seen > 60, "{seen}");
+}
+
+#[test]
+fn canary_a_writer_that_leaves_a_stale_tail_is_caught() {
+    let volume = formatted(SEGMENTS);
+    drop(volume.take_log());
+    let mut log = run(volume).log;
+    for operation in &mut log {
+        if let Operation::Write { area: Area::Segment(_), bytes, .. } = operation {
+            bytes.truncate((bytes.len() / PAGE * PAGE).max(SECTOR));
+        }
+    }
+    let error = foreign_programs_stop_where_the_data_ends(&log).unwrap_err();
+    assert!(error.contains("what was there before"), "{error}");
+}
+
+/// Recovery that takes the latest time for the newest segment.
+#[test]
+fn canary_a_ring_ordered_by_the_clock_is_caught() {
+    let volume = formatted(SEGMENTS);
+    let (start, _) = (Medium::image(&volume), volume.take_log());
+    let run = run_with_clock_steps(volume);
+    order_by_clock(true);
+    let caught = explore(&run, &start, 0);
+    order_by_clock(false);
+    let error = caught.unwrap_err();
+    assert!(error.contains("acknowledged packets went with resuming"), "{error}");
 }
 
 #[test]

@@ -12,12 +12,16 @@ pub(super) fn empty_chunk(volume: &mut impl VolumeWrite, segment: u32, chunk: u3
     let area = Area::Segment(segment);
     let zeros = AlignedBuf::new(CHUNK_BYTES as usize);
     if chunk == 0 {
-        let last = volume.geometry().segment_bytes - PAGE_BYTES;
-        volume.write(area, last.into(), &zeros[..PAGE_BYTES as usize])?;
-        volume.flush(area)?;
+        let summary = (u64::from(volume.geometry().segment_bytes - PAGE_BYTES), PAGE_BYTES as usize);
         // One sector, which is written whole or not at all: a torn page would damage what still counts.
-        volume.write(area, 0, &zeros[..volume.geometry().sector_bytes as usize])?;
-        volume.flush(area)?;
+        let header = (0, volume.geometry().sector_bytes as usize);
+        let order = [summary, header];
+        #[cfg(test)]
+        let order = if HEADER_FIRST.get() { [header, summary] } else { order };
+        for (at, bytes) in order {
+            volume.write(area, at, &zeros[..bytes])?;
+            volume.flush(area)?;
+        }
     }
     let at = u64::from(chunk) * u64::from(CHUNK_BYTES);
     let mut read = AlignedBuf::new(CHUNK_BYTES as usize);
@@ -37,6 +41,18 @@ pub(super) fn empty_chunk(volume: &mut impl VolumeWrite, segment: u32, chunk: u3
     Err(StoreError::Unreadable(format!(
         "chunk {chunk} of segment {segment} does not read as zeros after it was erased"
     )))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// A broken ager, for the canary: the header goes while the summary still stands.
+    static HEADER_FIRST: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Makes the ager of this thread begin with the header.
+#[cfg(test)]
+pub(crate) fn header_goes_first(first: bool) {
+    HEADER_FIRST.set(first);
 }
 
 fn is_empty(

@@ -6,7 +6,7 @@
 //! until a [`mount`] succeeds. Nothing is acknowledged before a flush returned.
 
 pub(crate) mod batch;
-mod emptying;
+pub(crate) mod emptying;
 pub(crate) mod link;
 mod metered;
 pub(crate) mod mount;
