@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use crate::fields::End;
 use crate::reading::{Assumption, Direction, Field, Kind, Meaning, View};
+use crate::resolve;
 use crate::stamp::Stamp;
 
 /// What a format found in a line. Every text is a slice of the clean line.
@@ -56,6 +57,23 @@ impl<'a> Draft<'a> {
         self
     }
 
+    /// From the stamp `first` to the latest of `others`. Only stamps that need no zone can be compared; others are left out.
+    pub(crate) fn at_from(
+        mut self,
+        first: Stamp<'a>,
+        others: impl IntoIterator<Item = Option<Stamp<'a>>>,
+    ) -> Self {
+        self.stamps.push(first);
+        for other in others.into_iter().flatten() {
+            let (Some(from), Some(to)) = (resolve::exact(&first), resolve::exact(&other)) else { continue };
+            let end = to.plus_nanos(other.unit_nanos).0.saturating_sub(first.unit_nanos);
+            self.after_nanos = self.after_nanos.max(end.saturating_sub(from.0));
+            self.before_nanos = self.before_nanos.max(from.0.saturating_sub(to.0));
+            self = self.uses(Field::Time, other.text);
+        }
+        self
+    }
+
     /// The stamp, of which one of several meanings is right.
     pub(crate) fn at_one_of(mut self, stamps: Vec<Stamp<'a>>) -> Self {
         if stamps.len() > 1 {
@@ -103,7 +121,7 @@ impl<'a> Draft<'a> {
 
     /// Takes note of an assumption: a whole sentence without the full stop.
     pub(crate) fn assume(&mut self, kind: Kind, text: impl Display) {
-        crate::resolve::note(&mut self.assumptions, kind, text.to_string());
+        resolve::note(&mut self.assumptions, kind, text.to_string());
     }
 
     /// As [`Draft::assume`], in a chain.
@@ -128,5 +146,12 @@ pub(crate) struct Lack(pub(crate) String);
 
 /// The outcome of a line that lacks something.
 pub(crate) fn lack<'a>(text: impl Display) -> Option<Outcome<'a>> {
-    Some(Err(Lack(text.to_string())))
+    Some(Err(Lack::new(text)))
+}
+
+impl Lack {
+    /// A lack in words.
+    pub(crate) fn new(text: impl Display) -> Self {
+        Self(text.to_string())
+    }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use hindcap_wire::community_id::CommunityId;
+use hindcap_wire::flow::proto;
 use hindcap_wire::time::{TimeRange, Timestamp};
 
 use crate::context::Context;
@@ -25,6 +26,11 @@ pub(crate) fn finish(
 ) -> Result<Reading, Refusal> {
     let source = draft.sensor.or(line.host);
     let times = times(format, &mut draft, source, context)?;
+    let is_v6 = |end: &End<'_>| end.host.is_some_and(|host| host.addr.is_ipv6());
+    if draft.proto == Some(proto::ICMP) && draft.views.iter().any(|(_, src, dst)| is_v6(src) || is_v6(dst)) {
+        // Some logs write ICMP for ICMPv6; a packet cannot have the one in the other.
+        draft.proto = Some(proto::ICMPV6);
+    }
     let mut alternatives = ends(&draft);
     own_addresses(&mut alternatives, &mut draft, source, context);
     check_ends(format, &alternatives)?;

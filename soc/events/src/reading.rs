@@ -174,7 +174,7 @@ pub enum Kind {
     Length,
     /// Which end opened the session.
     Direction,
-    /// The line tells of one packet inside another; the outer one was taken.
+    /// The line tells of one packet inside another; its text says which was taken.
     Tunnel,
     /// The line's Community ID is not that of its addresses.
     CommunityId,

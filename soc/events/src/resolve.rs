@@ -69,6 +69,16 @@ pub(crate) fn instants(
     Ok(instants)
 }
 
+/// The instant of a stamp that needs neither zone nor year.
+pub(crate) fn exact(stamp: &Stamp<'_>) -> Option<Timestamp> {
+    let wall = match stamp.moment {
+        Moment::Instant(at) => return Some(at),
+        Moment::Wall(wall) => wall,
+    };
+    let rules = TimeZone::fixed(Offset::from_seconds(wall.offset?).ok()?);
+    in_year(&wall, wall.year?, &rules)?.1.first().copied()
+}
+
 /// Adds an assumption once.
 pub(crate) fn note(assumptions: &mut Vec<Assumption>, kind: Kind, text: String) {
     let assumption = Assumption { kind, text };

@@ -6,6 +6,8 @@ use crate::line::Line;
 
 mod generic;
 mod snort;
+mod suricata;
+mod zeek;
 
 /// One format of log lines.
 #[derive(Debug)]
@@ -32,6 +34,9 @@ pub fn formats() -> &'static [Format] {
 pub(crate) static FORMATS: &[Format] = &[
     snort::FAST,
     snort::SYSLOG,
+    suricata::EVE,
+    zeek::JSON,
+    zeek::TSV,
     // Guesses, last.
     generic::WITH_PORTS,
     generic::WITHOUT_PORTS,
