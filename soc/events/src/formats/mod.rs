@@ -4,8 +4,10 @@ use crate::context::Context;
 use crate::draft::Outcome;
 use crate::line::Line;
 
+mod exim;
 mod generic;
 mod snort;
+mod sourcefire;
 mod suricata;
 mod zeek;
 
@@ -37,6 +39,10 @@ pub(crate) static FORMATS: &[Format] = &[
     suricata::EVE,
     zeek::JSON,
     zeek::TSV,
+    exim::MAINLOG,
+    sourcefire::TABLE,
+    sourcefire::SYSLOG,
+    sourcefire::FTD,
     // Guesses, last.
     generic::WITH_PORTS,
     generic::WITHOUT_PORTS,

@@ -7,7 +7,7 @@
 use crate::context::Context;
 use crate::draft::{Draft, Outcome, lack};
 use crate::fields::{self, End};
-use crate::formats::Format;
+use crate::formats::{Format, sourcefire};
 use crate::line::Line;
 use crate::reading::{Direction, Meaning, carries_ports};
 use crate::scan::Scan;
@@ -57,6 +57,7 @@ fn fast<'a>(line: &Line<'a>, _: &Context) -> Option<Outcome<'a>> {
 fn syslog<'a>(line: &Line<'a>, _: &Context) -> Option<Outcome<'a>> {
     let mut scan = Scan::new(line.text);
     signature(&mut scan)?;
+    (!sourcefire::is_alert(line.text)).then_some(())?;
     if line.stamp.is_none() && line.tag.is_none() {
         // Anything may begin with `[1:2:3]`; the rest of the alert must be there.
         line.text.contains("[Priority: ").then_some(())?;
@@ -70,7 +71,7 @@ fn syslog<'a>(line: &Line<'a>, _: &Context) -> Option<Outcome<'a>> {
 }
 
 /// `[gid:sid:rev]`.
-fn signature(scan: &mut Scan<'_>) -> Option<()> {
+pub(crate) fn signature(scan: &mut Scan<'_>) -> Option<()> {
     scan.word("[")?;
     scan.number(1, 10)?;
     scan.word(":")?;
@@ -81,7 +82,7 @@ fn signature(scan: &mut Scan<'_>) -> Option<()> {
 }
 
 /// `{PROTO} a -> b` at the end of an alert.
-struct Flow<'a> {
+pub(crate) struct Flow<'a> {
     proto: Option<u8>,
     proto_text: &'a str,
     src: End<'a>,
@@ -89,16 +90,14 @@ struct Flow<'a> {
 }
 
 /// The flow stands last: what is before it is the rule's text.
-fn last_flow(text: &str) -> Option<Flow<'_>> {
+pub(crate) fn last_flow(text: &str) -> Option<Flow<'_>> {
     let (_, flow) = text.rsplit_once('{')?;
     let mut scan = Scan::new(flow);
     let proto_text = scan.until("}")?;
     let proto = fields::protocol(proto_text);
     let has_ports = proto.is_none_or(carries_ports);
-    scan.blanks();
-    let src = fields::end_colon(scan.token()?, has_ports)?;
-    scan.blanks();
-    scan.word("->")?;
+    // Without blanks round the arrow: Sourcefire.
+    let src = fields::end_colon(scan.until("->")?.trim(), has_ports)?;
     scan.blanks();
     let dst = fields::end_colon(scan.token()?, has_ports)?;
     scan.blanks();
@@ -107,7 +106,7 @@ fn last_flow(text: &str) -> Option<Flow<'_>> {
 }
 
 impl<'a> Flow<'a> {
-    fn draft(self, meaning: Meaning) -> Draft<'a> {
+    pub(crate) fn draft(self, meaning: Meaning) -> Draft<'a> {
         let keep = self.proto.is_none_or(carries_ports);
         let ports = |end: End<'a>| if keep { end } else { end.without_port() };
         Draft::new(meaning)
