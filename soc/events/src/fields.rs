@@ -130,11 +130,6 @@ pub(crate) fn protocol(text: &str) -> Option<u8> {
     NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number)
 }
 
-/// Whether `number` is ICMP or ICMPv6: where logs write ports they mean type and code.
-pub(crate) const fn is_icmp(number: u8) -> bool {
-    matches!(number, proto::ICMP | proto::ICMPV6)
-}
-
 /// The Community ID v1 of a session of which both ends are known; ICMP has none here, its types are not kept.
 pub(crate) fn community_id(src: (IpAddr, u16), dst: (IpAddr, u16), number: u8) -> String {
     use hindcap_wire::community_id::CommunityId;

@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 const DEPTH_MAX: usize = 10;
 /// Values that are looked at; the rest of a larger object is passed over.
 const LEAVES_MAX: usize = 4_096;
+/// Longest path that is kept: an array repeats its path for each element.
+const PATH_BYTES_MAX: usize = 256;
 
 /// The values of one object.
 #[derive(Debug, Default)]
@@ -91,7 +93,7 @@ impl<'a> Object<'a> {
     }
 
     fn add(&mut self, path: String, raw: &'a str, depth: usize) {
-        if self.leaves.len() >= LEAVES_MAX || depth > DEPTH_MAX {
+        if self.leaves.len() >= LEAVES_MAX || depth > DEPTH_MAX || path.len() > PATH_BYTES_MAX {
             return;
         }
         match raw.as_bytes().first() {
@@ -132,12 +134,17 @@ impl<'a> Object<'a> {
     }
 
     /// How many different values stand at `path`.
-    pub(crate) fn distinct(&self, path: &str) -> usize {
+    fn distinct(&self, path: &str) -> usize {
         let mut found: Vec<&str> =
             self.leaves.iter().filter(|(key, _)| key == path).map(|(_, value)| value.raw).collect();
         found.sort_unstable();
         found.dedup();
         found.len()
+    }
+
+    /// The first of `keys` that stands more than once, with different values.
+    pub(crate) fn twice<'k>(&self, keys: &[&'k str]) -> Option<&'k str> {
+        keys.iter().copied().find(|key| self.distinct(key) > 1)
     }
 
     /// The same values with `prefix.` taken off, of those keys that have it.

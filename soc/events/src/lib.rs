@@ -27,9 +27,6 @@
 //! `after_nanos`. Set [`reading::Meaning`] and [`reading::Direction`] from the format's documents, and name the source
 //! in the file's header. Then write `tests/golden/<format>.txt` from those documents, not from the output.
 
-// Helpers of formats that are not in the table yet.
-#![allow(dead_code)]
-
 mod context;
 mod draft;
 mod envelope;

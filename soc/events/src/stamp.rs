@@ -46,11 +46,6 @@ impl<'a> Stamp<'a> {
         Self { moment: Moment::Wall(wall), unit_nanos, text }
     }
 
-    /// This stamp, in UTC.
-    pub(crate) const fn in_utc(self) -> Self {
-        self.at_offset(0)
-    }
-
     /// This stamp, `seconds` east of UTC.
     pub(crate) const fn at_offset(self, seconds: i32) -> Self {
         match self.moment {
@@ -160,6 +155,21 @@ pub(crate) fn iso<'a>(scan: &mut Scan<'a>) -> Option<Stamp<'a>> {
     let unit = clock(scan, &mut wall, false)?;
     wall.offset = offset(scan);
     Some(Stamp::wall(wall, unit, up_to(from, scan.rest())))
+}
+
+/// A date `2026-11-21` and a time `09:30:00` that stand apart; the time stands for both.
+pub(crate) fn parts<'a>(date: &str, time: &'a str) -> Option<Stamp<'a>> {
+    let (mut wall, mut scan) = (Wall::default(), Scan::new(date));
+    let year = scan.exactly(4)?;
+    scan.word("-")?;
+    let month = scan.exactly(2)?;
+    scan.word("-")?;
+    let day = scan.exactly(2)?;
+    calendar(&mut wall, Some(year), month, day)?;
+    let done = scan.is_done();
+    let mut scan = Scan::new(time);
+    let unit = clock(&mut scan, &mut wall, false)?;
+    (done && scan.is_done()).then_some(Stamp::wall(wall, unit, time))
 }
 
 /// `Nov 21 09:30:00`, `Nov  1 09:30:00.123`, `Nov 21 2026 09:30:00`, `Nov 21 09:30:00 2026`, each with an optional zone.

@@ -21,7 +21,7 @@
 //!
 //! `HINDCAP_GOLDEN_SHOW=1` prints what each line was read as.
 
-#![allow(clippy::unwrap_used)] // a broken corpus stops the test
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fmt::Write as _;
 use std::fs;

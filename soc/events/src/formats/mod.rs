@@ -4,9 +4,19 @@ use crate::context::Context;
 use crate::draft::Outcome;
 use crate::line::Line;
 
+mod asa;
+mod community;
+mod ecs;
 mod exim;
+mod filters;
 mod generic;
+mod netfilter;
+mod openfpc;
+mod pairs;
+mod paloalto;
+mod servers;
 mod snort;
+mod snort3;
 mod sourcefire;
 mod suricata;
 mod zeek;
@@ -43,6 +53,28 @@ pub(crate) static FORMATS: &[Format] = &[
     sourcefire::TABLE,
     sourcefire::SYSLOG,
     sourcefire::FTD,
+    asa::ASA,
+    openfpc::EVENT,
+    openfpc::PASSIVE_DNS,
+    openfpc::PRADS,
+    openfpc::NFTRACKER,
+    openfpc::CXSEARCH,
+    openfpc::SEARCH,
+    netfilter::LOG,
+    snort3::JSON,
+    snort3::CSV,
+    paloalto::CSV,
+    pairs::FORTIGATE,
+    servers::WEB,
+    servers::POSTFIX,
+    servers::SSHD,
+    filters::FILTERLOG,
+    filters::PFLOG,
+    filters::WINDOWS,
+    ecs::ECS,
+    pairs::CEF,
+    pairs::LEEF,
+    community::BARE,
     // Guesses, last.
     generic::WITH_PORTS,
     generic::WITHOUT_PORTS,

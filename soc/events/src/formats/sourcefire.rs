@@ -15,7 +15,7 @@ use crate::reading::{Direction, Field, Kind, Meaning, View, carries_ports};
 use crate::scan::Scan;
 use crate::stamp;
 
-/// `2010-03-31 13:24:36	high	...	tcp	192.168.4.248	207.46.108.86	...	3044/tcp	1863/tcp	...`
+/// `2010-03-31 13:24:36 high ... tcp 192.168.4.248 207.46.108.86 ... 3044/tcp 1863/tcp ...`
 pub(crate) const TABLE: Format = Format {
     name: "sourcefire-table",
     title: "Defense Center table row",

@@ -33,6 +33,9 @@ fn eve<'a>(line: &Line<'a>, _: &Context) -> Option<Outcome<'a>> {
     // ECS has no `event_type`, and Suricata none without one of these.
     (json.has("timestamp") && (json.has("src_ip") || json.has("flow_id") || event_type == "stats"))
         .then_some(())?;
+    if let Some(key) = json.twice(&["timestamp", "src_ip", "src_port", "dest_ip", "dest_port", "proto"]) {
+        return lack(format!("{key} stands twice in the object: one of them is forged"));
+    }
     let (Some(src), Some(dst)) = (end(json, "src_ip", "src_port"), end(json, "dest_ip", "dest_port")) else {
         return lack(format!("events of the type {event_type} without src_ip and dest_ip name no session"));
     };

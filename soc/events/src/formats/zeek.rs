@@ -24,7 +24,7 @@ pub(crate) const JSON: Format = Format {
     read: json,
 };
 
-/// `1522836617.110000	C7fqm...	1.1.1.6	57005	...`
+/// `1522836617.110000 C7fqm... 1.1.1.6 57005 ...`
 pub(crate) const TSV: Format = Format {
     name: "zeek-tsv",
     title: "Zeek log, columns",
@@ -64,6 +64,9 @@ fn json<'a>(line: &Line<'a>, _: &Context) -> Option<Outcome<'a>> {
     let inner = json.below("_source");
     let json = if inner.has("id.orig_h") { &inner } else { json };
     (json.has("id.orig_h") && json.has("id.resp_h")).then_some(())?;
+    if let Some(key) = json.twice(&["ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto"]) {
+        return Some(Err(Lack::new(format!("{key} stands twice in the object: one of them is forged"))));
+    }
     Some(record(&|key| json.get(key)))
 }
 
