@@ -64,7 +64,8 @@ fn every_line_with_damaged_bytes() {
             for _ in 0..3 {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let at = usize::try_from(seed >> 33).unwrap() % bytes.len();
-                bytes[at] = [0, 0xff, b' ', b'"', b'[', b':', b'{', b'\\', b'=', b',', 0x1b, 0x80][usize::try_from(seed >> 20 & 0xff).unwrap() % 12];
+                bytes[at] = [0, 0xff, b' ', b'"', b'[', b':', b'{', b'\\', b'=', b',', 0x1b, 0x80]
+                    [usize::try_from(seed >> 20 & 0xff).unwrap() % 12];
             }
             check(&bytes, &context);
         }
@@ -73,14 +74,47 @@ fn every_line_with_damaged_bytes() {
 
 /// What each format is tempted to look at again and again.
 const PIECES: [&str; 26] = [
-    "a", " ", "[", "[1:2:3] ", "{", "{\"a\":", "[[", "\"", "\\\"", "1.2.3.4 ", "1.2.3.4:5 -> ", "1:2:", "a=b ", "=-", "SRC=1.2.3.4 ",
-    ", SrcIP: 1.2.3.4", " From ", " at ", " port 22", "|", "||", ",", "[01/Jan/2020:00:00:00 +0000] ", "\u{1b}[0m", "\u{202e}", "H=(x) [1.2.3.4] ",
+    "a",
+    " ",
+    "[",
+    "[1:2:3] ",
+    "{",
+    "{\"a\":",
+    "[[",
+    "\"",
+    "\\\"",
+    "1.2.3.4 ",
+    "1.2.3.4:5 -> ",
+    "1:2:",
+    "a=b ",
+    "=-",
+    "SRC=1.2.3.4 ",
+    ", SrcIP: 1.2.3.4",
+    " From ",
+    " at ",
+    " port 22",
+    "|",
+    "||",
+    ",",
+    "[01/Jan/2020:00:00:00 +0000] ",
+    "\u{1b}[0m",
+    "\u{202e}",
+    "H=(x) [1.2.3.4] ",
 ];
 
 const HEADS: [&str; 12] = [
-    "", "05/14-09:01:49.390801 [**] [1:2:3] ", "May 14 09:01:49 h sshd[1]: Failed password for ", "2026-05-14 09:01:49 1NyiWV-0002IK-QJ <= ",
-    "%FTD-6-430003: SrcIP: 1.2.3.4, ", "CEF:0|v|p|1|1|n|5|aaaaaaaa", "LEEF:1.0|v|p|1|id|", "date=2026-05-14 logid=1 type=x ", "1.2.3.4 - - ",
-    "{\"event_type\":\"", "IN=eth0 OUT= ", "1,2026/05/14 09:02:00,1,TRAFFIC,",
+    "",
+    "05/14-09:01:49.390801 [**] [1:2:3] ",
+    "May 14 09:01:49 h sshd[1]: Failed password for ",
+    "2026-05-14 09:01:49 1NyiWV-0002IK-QJ <= ",
+    "%FTD-6-430003: SrcIP: 1.2.3.4, ",
+    "CEF:0|v|p|1|1|n|5|aaaaaaaa",
+    "LEEF:1.0|v|p|1|id|",
+    "date=2026-05-14 logid=1 type=x ",
+    "1.2.3.4 - - ",
+    "{\"event_type\":\"",
+    "IN=eth0 OUT= ",
+    "1,2026/05/14 09:02:00,1,TRAFFIC,",
 ];
 
 #[test]

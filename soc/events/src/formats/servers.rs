@@ -170,7 +170,9 @@ fn relay<'a>(line: &Line<'a>, rest: &'a str) -> Option<Outcome<'a>> {
     let (before, _) = rest.split_once(", status=")?;
     let (_, relay) = before.rsplit_once(", relay=")?;
     if before.contains('"') {
-        return lack("an address in quotes is in the line, in which anything may stand: ask by flags (--host, --at)");
+        return lack(
+            "an address in quotes is in the line, in which anything may stand: ask by flags (--host, --at)",
+        );
     }
     let Some((server, _)) = named(relay) else {
         return lack("the relay is not another host: a local delivery");
@@ -231,7 +233,9 @@ fn sshd<'a>(line: &Line<'a>, _: &Context) -> Option<Outcome<'a>> {
         return lack("what stands before \"port\" is no address: the line was cut off");
     };
     if !is_tail(line.text, tail.rest()) {
-        return lack("what stands behind the port is not sshd's: the line may be forged by a user name, or was cut off");
+        return lack(
+            "what stands behind the port is not sshd's: the line may be forged by a user name, or was cut off",
+        );
     }
     let mut draft = Draft::new(Meaning::During).at_maybe(line.stamp);
     if line.text.starts_with("Connection from ") && before.contains(" port ") {

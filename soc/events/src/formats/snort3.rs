@@ -39,7 +39,8 @@ fn json<'a>(line: &Line<'a>, _: &Context) -> Option<Outcome<'a>> {
     let ends = json.has("src_ap") || json.has("dst_ap") || (json.has("src_addr") && json.has("dst_addr"));
     let own = ["pkt_num", "rule", "pkt_gen", "gid", "sid", "seconds"].iter().any(|key| json.has(key));
     (ends && own).then_some(())?;
-    let keys = ["seconds", "timestamp", "src_ap", "dst_ap", "src_addr", "dst_addr", "src_port", "dst_port", "proto"];
+    let keys =
+        ["seconds", "timestamp", "src_ap", "dst_ap", "src_addr", "dst_addr", "src_port", "dst_port", "proto"];
     if let Some(key) = json.twice(&keys) {
         return Some(Err(Lack::new(format!("{key} stands twice in the object: one of them is forged"))));
     }
