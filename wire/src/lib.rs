@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod community_id;
+pub mod counted;
 pub mod drops;
 pub mod flow;
 pub mod index;

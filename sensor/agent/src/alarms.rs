@@ -46,6 +46,14 @@ pub mod code {
     pub const WRITE_ERROR: &str = "write_error";
     /// Both copies of the state were damaged: nothing is held any more.
     pub const HOLDS_LOST: &str = "holds_lost";
+    /// What has passed the maximum age cannot be removed.
+    pub const MAX_AGE: &str = "max_age";
+    /// The event ring overwrites copies for pins whose time is not over.
+    pub const PINS_OVERWRITTEN: &str = "pins_overwritten";
+    /// A pin has copied as much as it may.
+    pub const PINS_FULL: &str = "pins_full";
+    /// The event ring cannot be used, although the store can.
+    pub const EVENT_RING_AWAY: &str = "event_ring_away";
     /// Packets are overwritten before they reach the age asked for.
     pub const MIN_AGE: &str = "min_age";
 }

@@ -8,12 +8,13 @@ use hindcap_store::volume::any::Place;
 use hindcap_store::volume::block::{Access, BlockDev as _, FileDev};
 use hindcap_store::volume::fat::{self, Content, FormatOptions, Layout};
 use hindcap_store::{Reading, Store, StoreOptions, StoreSize};
+use hindcap_wire::counted::Counted;
 use serde_json::json;
 
-use crate::cli::WholeStoreArgs;
+use crate::cli::{WholeStoreArgs, parse_event_share};
 use crate::clock::{monotonic_nanos, wall};
 use crate::exit::{Code, Failure};
-use crate::units::Size;
+use crate::units::{Percent, Size};
 
 /// Arguments of `format`.
 #[derive(Args, Debug)]
@@ -29,6 +30,11 @@ pub struct FormatArgs {
     /// Erase unit of the card: auto asks the card, else 4MiB
     #[arg(long, value_name = "SIZE", default_value = "auto", value_parser = parse_unit)]
     pub erase_unit: Unit,
+
+    /// Share of the card for the event ring, where pinned sessions are kept; it cannot be changed later. 0% for none
+    /// [default: 10%, none on a small card]
+    #[arg(long, value_name = "PERCENT", value_parser = parse_event_share)]
+    pub event_share: Option<Percent>,
 
     /// Name that computers show
     #[arg(long, value_name = "LABEL", default_value = "HINDCAP")]
@@ -98,6 +104,7 @@ fn options(args: &FormatArgs) -> Result<FormatOptions, Failure> {
     Ok(FormatOptions {
         segment_bytes: args.segment.map(bytes),
         erase_bytes: args.erase_unit.0.map(bytes),
+        event_percent: args.event_share.map(|share| share.0),
         label: args.label.clone(),
         ..FormatOptions::new(uuid, wall())
     })
@@ -128,11 +135,12 @@ fn confirm(
         (Some(content), _) => content.to_string(),
     };
     eprint!(
-        "{} ({}): {what}. Everything on it will be lost; {} segments of {} are made.\nType {name} to go on: ",
+        "{} ({}): {what}. Everything on it will be lost; {} of {} are made{}.\nType {name} to go on: ",
         path.display(),
         Size(dev.geometry().sectors * 512),
-        layout.segments,
-        Size(layout.segment_bytes.into())
+        Counted(layout.segments.into(), "segment"),
+        Size(layout.segment_bytes.into()),
+        event_ring(layout)
     );
     io::stderr().flush()?;
     let mut line = String::new();
@@ -143,12 +151,26 @@ fn confirm(
 /// An independent reader must find every segment.
 fn check(dev: &mut FileDev, layout: &Layout) -> Result<(), Failure> {
     let base = layout.start - dev.geometry().start;
-    let listed = fat::files::list(dev, base, layout, "segments")?;
-    if listed.len() == layout.segments as usize {
-        return Ok(());
+    let events = layout.events.map(|events| ("events/segments", events.segments));
+    for (folder, segments) in [Some(("segments", layout.segments)), events].into_iter().flatten() {
+        let listed = fat::files::list(dev, base, layout, folder)?;
+        if listed.len() != segments as usize {
+            let what = "read back; the card does not keep what is written";
+            return Err(format!("only {} of {segments} files of {folder} {what}", listed.len()).into());
+        }
     }
-    let what = "segments read back; the card does not keep what is written";
-    Err(format!("only {} of {} {what}", listed.len(), layout.segments).into())
+    Ok(())
+}
+
+/// The event ring in words, behind those of the ring.
+fn event_ring(layout: &Layout) -> String {
+    match layout.events {
+        None => String::from("; no event ring, so sessions cannot be pinned"),
+        Some(events) => {
+            let segments = Counted(events.segments.into(), "segment");
+            format!(", and {segments} of {} for pinned sessions", Size(events.segment_bytes.into()))
+        }
+    }
 }
 
 fn tell(args: &FormatArgs, path: &Path, layout: &Layout) {
@@ -156,18 +178,22 @@ fn tell(args: &FormatArgs, path: &Path, layout: &Layout) {
     if args.json {
         let (segments, segment_bytes) = (layout.segments, layout.segment_bytes);
         let erase_bytes = layout.erase_bytes;
+        let events = layout
+            .events
+            .map(|events| json!({ "segments": events.segments, "segment_bytes": events.segment_bytes }));
         say!(
             "{}",
             json!({ "path": path, "uuid": uuid, "segments": segments, "segment_bytes": segment_bytes,
-                "erase_bytes": erase_bytes })
+                "erase_bytes": erase_bytes, "events": events })
         );
     } else {
         say!(
-            "{}: {} segments of {}, aligned to {}; use it as --store fat:{}",
+            "{}: {} of {}, aligned to {}{}; use it as --store fat:{}",
             path.display(),
-            layout.segments,
+            Counted(layout.segments.into(), "segment"),
             Size(layout.segment_bytes.into()),
             Size(layout.erase_bytes.into()),
+            event_ring(layout),
             path.display()
         );
     }
@@ -197,8 +223,8 @@ pub fn eject(args: &WholeStoreArgs) -> Result<Code, Failure> {
     } else {
         let repaired = if done.boot_repaired { "; boot sectors written anew" } else { "" };
         say!(
-            "{} segments with packets, {} closed now{repaired}; remove the card",
-            done.segments,
+            "{} with packets, {} closed now{repaired}; remove the card",
+            Counted(done.segments.into(), "segment"),
             done.closed
         );
     }

@@ -120,8 +120,8 @@ pub struct WriteStoreArgs {
     #[arg(long, value_name = "SIZE")]
     pub segment_size: Option<Size>,
 
-    /// Share of the store for the event ring, where pinned sessions are kept; 0% takes it away with all that is in it
-    /// [default: as it is; a new store 10%]
+    /// Share of the store for the event ring, where pinned sessions are kept; 0% takes it away with all that is in it. A card
+    /// has the one it was formatted with [default: as it is; a new store 10%]
     #[arg(long, value_name = "PERCENT", value_parser = parse_event_share)]
     pub event_share: Option<Percent>,
 
@@ -130,7 +130,8 @@ pub struct WriteStoreArgs {
     pub no_hash_chain: bool,
 }
 
-fn parse_event_share(text: &str) -> Result<Percent, String> {
+/// A share that an event ring may have.
+pub(crate) fn parse_event_share(text: &str) -> Result<Percent, String> {
     let share: Percent = text.parse().map_err(|error| format!("{error}"))?;
     if share.0 <= SHARE_MAX { Ok(share) } else { Err(format!("expected a share from 0% to {SHARE_MAX}%")) }
 }

@@ -131,7 +131,8 @@ pub fn usable(volume: &AnyReader) -> u32 {
 }
 
 fn refusal(error: HoldError) -> Failure {
-    Failure::new(Code::Error, error)
+    let code = if matches!(error, HoldError::Nothing) { Code::NothingMatched } else { Code::Error };
+    Failure::new(code, error)
 }
 
 /// A number for a name, from the kernel; from the clock should it have none to give.

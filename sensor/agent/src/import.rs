@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hindcap_capture::{CaptureError, PacketSource, Polled, SavefileSource};
 use hindcap_store::{Reading, RecorderOptions};
+use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::policy::LeftOut;
 use serde_json::json;
@@ -68,7 +69,7 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
     let health = health.snapshot();
     if health.packets_lost > 0 {
         let reason = health.failing.as_ref().map_or_else(String::new, |(_, message)| format!(": {message}"));
-        log::error!("{} packets could not be stored{reason}", health.packets_lost);
+        log::error!("not stored: {}{reason}", Counted(health.packets_lost, "packet"));
     }
     if let Some(ratio) = health.bytes_written_per_savefile_byte() {
         log::debug!("written: {} bytes, {ratio:.4} per byte of a plain savefile", health.bytes_written);
@@ -111,7 +112,7 @@ fn said(error: CaptureError) -> String {
 /// What to say of packets whose interface the store did not take.
 fn refusal(path: &Path, sink: &RecorderSink) -> Option<String> {
     let error = sink.refusal.as_ref()?;
-    Some(format!("{}: {} packets left out: {error}", path.display(), sink.refused))
+    Some(format!("{}: {} left out: {error}", path.display(), Counted(sink.refused, "packet")))
 }
 
 impl Outcome {
@@ -147,8 +148,8 @@ fn report(outcomes: &[Outcome], left_out: &LeftOut, as_json: bool) {
         say!("{}", json!({ "packets": packets, "bytes": bytes, "left_out": left_out, "files": files }));
     } else {
         let whole = outcomes.iter().filter(|outcome| outcome.error.is_none()).count();
-        let files = if outcomes.len() == 1 { "file" } else { "files" };
-        say!("Imported {packets} packets, {}, from {whole} of {} {files}", Bytes(bytes), outcomes.len());
+        let (packets, files) = (Counted(packets, "packet"), Counted(outcomes.len() as u64, "file"));
+        say!("Imported {packets}, {}, from {whole} of {files}", Bytes(bytes));
         if !left_out.is_none() {
             say!("Left out by policy: {left_out}");
         }

@@ -5,6 +5,7 @@ use hindcap_store::{
     Class, Reading, Reindexed, Store, StoreOptions, StoreSize, open_events_reader, open_reader,
     reindex as rebuild,
 };
+use hindcap_wire::counted::Counted;
 use serde_json::{Value, json};
 
 use crate::cli::WholeStoreArgs;
@@ -40,7 +41,8 @@ pub fn verify(args: &WholeStoreArgs) -> Result<Code, Failure> {
             1 => "1 finding".to_owned(),
             _ => format!("{findings} findings"),
         };
-        say!("{} segments, {packets} packets: {verdict}", reports.len());
+        let segments = Counted(reports.len() as u64, "segment");
+        say!("{segments}, {}: {verdict}", Counted(packets, "packet"));
     }
     Ok(if findings == 0 { Code::Done } else { Code::Partial })
 }
@@ -121,8 +123,8 @@ pub fn reindex(args: &WholeStoreArgs) -> Result<Code, Failure> {
         say!("{}", json!({ "segments": segments }));
     } else {
         say!(
-            "{} segments: {} as they were, {} rewritten, {} sealed, {} open, {} without packets",
-            done.len(),
+            "{}: {} as they were, {} rewritten, {} sealed, {} open, {} without packets",
+            Counted(done.len() as u64, "segment"),
             count(Reindexed::Same),
             count(Reindexed::Rewritten),
             count(Reindexed::Sealed),

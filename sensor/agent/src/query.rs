@@ -7,6 +7,7 @@ use hindcap_extract::sink::SavefileSink;
 use hindcap_extract::{Beside, Options, plan, priority, run, search as list};
 use hindcap_store::volume::any::AnyReader;
 use hindcap_store::{Reader, ReaderOptions, open_events_reader, open_reader};
+use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::{Answer, Bytes, Estimate, WhyEmpty};
 use hindcap_wire::message::{Format as FileFormat, Limits};
 use hindcap_wire::savefile::Format;
@@ -155,7 +156,8 @@ fn tell(args: &ExtractArgs, answer: &Answer, to_stdout: bool) -> Result<(), Fail
     }
     if answer.packets > 0 && !to_stdout {
         let bytes = args.write.metadata().map_or(0, |metadata| metadata.len());
-        say!("Created {} ({}, {} packets)", args.write.display(), Bytes(bytes), answer.packets);
+        let packets = Counted(answer.packets, "packet");
+        say!("Created {} ({}, {packets})", args.write.display(), Bytes(bytes));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use hindcap_capture::{LiveOptions, LiveSource};
 use hindcap_store::policy::Control;
 use hindcap_store::volume::any::AnyVolume;
 use hindcap_store::{RecorderOptions, Store};
+use hindcap_wire::counted::Counted;
 use hindcap_wire::drops::DropCause;
 use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::policy::LeftOut;
@@ -58,8 +59,8 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));
     log::info!("recording {} into {}", args.interface, args.store.store.display());
     let control = rules.control();
-    let worker =
-        pins::begin(&args.store.store, store.open_events(), args.flush_interval.0, options.hash_chain);
+    let (door, marker) = (store.events_door(), Clock::new(PathBuf::from(SYNCHRONISED_MARKER)));
+    let worker = pins::begin(&args.store.store, door, args.flush_interval.0, options.hash_chain, marker);
     let capture = start(source, store, options, clock, &stop, control.clone()).map_err(doing)?;
     let started = Instant::now();
     let watch = Watch::new(Arc::default(), args.interface.clone());
@@ -132,8 +133,8 @@ fn report(
         log::info!("left out by policy: {left_out}");
     }
     log::info!(
-        "recorded {} packets, {}, in {} s; {lost}",
-        health.packets_acked,
+        "recorded {}, {}, in {} s; {lost}",
+        Counted(health.packets_acked, "packet"),
         Bytes(health.captured_bytes_acked),
         elapsed.as_secs()
     );

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hindcap_capture::{LiveOptions, LiveSource};
-use hindcap_store::events::open_events_in;
+use hindcap_store::events::EventsDoor;
 use hindcap_store::holds::KeepPolicy;
 use hindcap_store::policy::Control;
 use hindcap_store::volume::any::{AnyVolume, Place};
@@ -31,7 +31,7 @@ use crate::exit::{Code, Failure};
 use crate::handler::{CaptureView, Sensor};
 use crate::machine::boot_number;
 use crate::medium::{FIRST_LOOK, Look, MediumWatch, SYS, readers};
-use crate::pins::{self, Pins, Worker};
+use crate::pins::{self, Pins, PinsWatch, Worker};
 use crate::policy::Rules;
 use crate::query::open;
 use crate::record::start;
@@ -67,15 +67,18 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     let uplink = match config.broker.as_str() {
         "" => None,
         broker => {
-            let parts = (capture.as_ref(), pins, Arc::clone(&medium));
+            let parts = (capture.as_ref(), pins.clone(), Arc::clone(&medium));
             Some(connect(&config, broker, &fs::read(&args.config)?, parts, &alarms)?)
         }
     };
     let watch = Watch::new(Arc::clone(&alarms), config.interface.clone());
     let mut worn = Worn::new(Terms::of(&config), medium, Arc::clone(&alarms), capture.as_ref());
     let mut ages = AgeWatch::new(Arc::clone(&alarms), config.store.clone());
+    let mut cases = PinsWatch::new(Arc::clone(&alarms), pins);
     while !stop.asked() && !capture.as_ref().is_some_and(Capture::is_finished) {
         std::thread::sleep(LOOK_EVERY);
+        let works = capture.as_ref().is_none_or(|capture| capture.health.snapshot().medium.is_none());
+        cases.look(monotonic_nanos(), wall(), works);
         if let Some(capture) = &capture {
             let (health, now) = (capture.health.snapshot(), wall());
             watch.look(&health, capture.counters.link_up(), now);
@@ -156,13 +159,18 @@ impl Worn {
     }
 }
 
-/// The worker of the pins where nothing is recorded: in a directory the event ring has a lock of its own.
+/// The worker of the pins where nothing is recorded: in a directory the event ring has a lock of its own. A card has one for
+/// both rings, and is left to whoever records into it or pins by hand.
 fn serve_pins(config: &Config) -> Option<Worker> {
-    let events = match Place::parse(&config.store) {
-        Place::Dir(path) => open_events_in(&path),
-        Place::Fat(_) => Ok(None),
-    };
-    pins::begin(&config.store, events, config.flush_interval.0, config.hash_chain)
+    match Place::parse(&config.store) {
+        Place::Dir(path) => begin_pins(config, EventsDoor::of_dir(&path)),
+        Place::Fat(_) => None,
+    }
+}
+
+fn begin_pins(config: &Config, door: EventsDoor) -> Option<Worker> {
+    let clock = Clock::new(config.synchronised_marker.clone());
+    pins::begin(&config.store, door, config.flush_interval.0, config.hash_chain, clock)
 }
 
 fn record(config: &Config, medium: &MediumWatch, stop: &Stop) -> Result<(Capture, Option<Worker>), Failure> {
@@ -182,7 +190,7 @@ fn record(config: &Config, medium: &MediumWatch, stop: &Stop) -> Result<(Capture
         open_for_writing(&config.store, Some(config.store_size), config.segment.0, Some(config.event_share));
     let store = or_absent(&config.store, opened).map_err(|error| doing(error.into()))?;
     log::info!("recording {} into {}", config.interface, config.store.display());
-    let worker = pins::begin(&config.store, store.open_events(), config.flush_interval.0, config.hash_chain);
+    let worker = begin_pins(config, store.events_door());
     let clock = Clock::new(config.synchronised_marker.clone());
     let (terms, (_, look)) = (Terms::of(config), medium.first(FIRST_LOOK));
     let options = RecorderOptions { wear: wear::options(terms.plan(&look)), ..recorder_options(config) };

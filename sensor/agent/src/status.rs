@@ -1,5 +1,6 @@
 //! `hindcapd status`: how far a store reaches and how it does, at any time, beside a running recorder.
 
+use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::message::{HeldStatus, WearStatus};
 
@@ -39,10 +40,10 @@ fn print(report: &StoreReport) {
         None => say!("writer      none"),
     }
     say!(
-        "size        {}: {} of {} segments of {} are in use",
+        "size        {}: {} of {} of {} in use",
         Bytes(store.quota_bytes),
         store.segments,
-        report.segments_total,
+        Counted(report.segments_total.into(), "segment"),
         Bytes(report.segment_bytes.into())
     );
     match (store.oldest, store.newest) {
@@ -62,17 +63,17 @@ fn print(report: &StoreReport) {
         Some(events) => {
             let (used, quota) = (Bytes(events.used_bytes), Bytes(events.quota_bytes));
             let since = events.oldest.map_or_else(String::new, |oldest| format!(" since {oldest}"));
-            say!("event ring  {used} of {quota}, {} packets{since}", events.packets);
+            say!("event ring  {used} of {quota}, {}{since}", Counted(events.packets, "packet"));
             say!(
-                "pins        {} active, {} packets ({}) copied",
+                "pins        {} active, {} ({}) copied",
                 events.pins_active,
-                events.packets_copied,
+                Counted(events.packets_copied, "packet"),
                 Bytes(events.bytes_copied)
             );
             if events.segments_missed > 0 {
                 say!(
-                    "            {} segments were overwritten before they were copied",
-                    events.segments_missed
+                    "            overwritten before it was copied: {}",
+                    Counted(events.segments_missed, "segment")
                 );
             }
         }
@@ -90,12 +91,13 @@ fn print(report: &StoreReport) {
     }
     print_held(&report.held);
     if report.segments_damaged > 0 {
-        say!("damaged     {} segments: see 'hindcapd verify'", report.segments_damaged);
+        let damaged = Counted(report.segments_damaged.into(), "segment");
+        say!("damaged     {damaged}: see 'hindcapd verify'");
     }
     if report.segments_without_flows > 0 {
         say!(
-            "slow        {} segments have no flow records, queries read all of each: 'hindcapd reindex' helps",
-            report.segments_without_flows
+            "slow        {} without flow records, of which queries read everything: 'hindcapd reindex' helps",
+            Counted(report.segments_without_flows.into(), "segment")
         );
     }
     say!("clock       {}", report.clock.name());

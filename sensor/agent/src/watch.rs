@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hindcap_store::{HealthSnapshot, Trouble};
+use hindcap_wire::counted::Counted;
 use hindcap_wire::message::Severity;
 use hindcap_wire::time::Timestamp;
 
@@ -55,7 +56,8 @@ impl Watch {
         // One alarm for one trouble: the medium's says more.
         match health.failing.as_ref().filter(|_| health.medium.is_none()) {
             Some((since, message)) => {
-                let text = format!("{message}; {} packets lost since the start", health.packets_lost);
+                let text =
+                    format!("{message}; {} lost since the start", Counted(health.packets_lost, "packet"));
                 let advice = "capture goes on and the loss is counted; look at the medium";
                 self.alarms.raise(code::STORAGE_FAILING, Severity::Critical, &text, advice, *since);
             }
@@ -65,6 +67,14 @@ impl Watch {
             let text = "both copies of the store's state were damaged: its holds are lost, what was held is overwritten in its turn";
             let advice = "hold again what is still there ('hindcap hold'), or extract it";
             self.alarms.raise(code::HOLDS_LOST, Severity::Critical, text, advice, now);
+        }
+        match &health.emptying_fails {
+            Some((since, why)) => {
+                let advice = "older packets are not given out, but they are still on the medium: look at it, and replace it \
+                              if this does not end by itself";
+                self.alarms.raise(code::MAX_AGE, Severity::Critical, why, advice, *since);
+            }
+            None => self.alarms.clear(code::MAX_AGE, now),
         }
         if link_up {
             self.alarms.clear(code::LINK_DOWN, now);
@@ -86,8 +96,11 @@ impl Watch {
         if let Some(medium) = &health.medium {
             // The numbers first: a long reason is cut.
             let text = format!(
-                "{}; {} packets wait in memory, {} are lost: {}",
-                medium.trouble, health.packets_kept, health.packets_lost, medium.detail
+                "{}; in memory: {}, lost: {}: {}",
+                medium.trouble,
+                Counted(health.packets_kept, "packet"),
+                health.packets_lost,
+                medium.detail
             );
             let (code, advice) = (medium_code(medium.trouble), medium.trouble.advice());
             self.alarms.raise(code, Severity::Critical, &text, advice, medium.since);
@@ -199,6 +212,13 @@ mod tests {
         assert_eq!(codes, [(code::STORAGE_FAILING, 2), (code::LINK_DOWN, 3)]);
         health.failing = None;
         watch.look(&health, true, Timestamp(4));
+        assert_eq!(alarms.standing(), []);
+        health.emptying_fails = Some((Timestamp(5), "segment 3: EIO".to_owned()));
+        watch.look(&health, true, Timestamp(6));
+        let standing = alarms.standing();
+        assert_eq!((standing[0].code.as_str(), standing[0].since), (code::MAX_AGE, Timestamp(5)));
+        health.emptying_fails = None;
+        watch.look(&health, true, Timestamp(7));
         assert_eq!(alarms.standing(), []);
     }
 

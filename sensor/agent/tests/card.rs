@@ -63,7 +63,7 @@ fn a_card_does_what_a_directory_does() {
     let absent = hindcapd(&["search", "--store", &store, "--host", "10.9.9.9"]);
     assert_eq!(absent.status.code(), Some(1), "{}", text(&absent.stderr));
     let ejected = done(&["eject", "--store", &store]);
-    assert!(ejected.contains("1 segments with packets, 1 closed now"), "{ejected}");
+    assert!(ejected.contains("1 segment with packets, 1 closed now"), "{ejected}");
     assert!(done(&["reindex", "--store", &store]).contains("1 as they were"));
     // Nothing is formatted that was not meant.
     let file = std::fs::OpenOptions::new().write(true).open(&image).unwrap();

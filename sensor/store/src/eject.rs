@@ -143,9 +143,10 @@ fn list(volume: &impl VolumeRead, now: Reading) -> Result<(String, u32), StoreEr
 /// The first lines of the list.
 pub(crate) fn contents_head(written: hindcap_wire::time::Timestamp, segments: u32) -> String {
     format!(
-        "Hindcap store of {segments} segments, times in UTC, newest last. Written at {written}.\n\
+        "Hindcap store of {}, times in UTC, newest last. Written at {written}.\n\
          Each file segments/NUMBER.pcapng opens in Wireshark; those not listed hold nothing yet.\n\
-         segment  generation  first packet                    last packet                     packets\n"
+         segment  generation  first packet                    last packet                     packets\n",
+        hindcap_wire::counted::Counted(segments.into(), "segment")
     )
 }
 

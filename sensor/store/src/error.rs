@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use hindcap_wire::counted::Counted;
+
 use crate::volume::VolumeError;
 use crate::volume::block::OpenError;
 use crate::volume::fat::FatError;
@@ -53,6 +55,15 @@ pub enum StoreError {
         needed_bytes: u64,
         /// Bytes that there are.
         available_bytes: u64,
+    },
+    /// The event ring would have to go, and what is in it with it.
+    EventRingInUse {
+        /// The store.
+        path: PathBuf,
+        /// Segments of the event ring that hold packets.
+        segments: u32,
+        /// Bytes that the store needs to keep it.
+        needed_bytes: u64,
     },
     /// An option with a value that makes no sense.
     Option {
@@ -112,10 +123,19 @@ impl fmt::Display for StoreError {
                 "{}: two segments need {needed_bytes} bytes, but there are {available_bytes}",
                 path.display()
             ),
+            Self::EventRingInUse { path, segments, needed_bytes } => write!(
+                f,
+                "{}: made that small, the store would lose its event ring, with {} of pinned sessions and the list of pins. \
+                 Nothing was changed. It needs {} MiB (--store-size, or a larger --event-share); to take the event ring away \
+                 with all that is in it, extract what is needed and say --event-share 0%",
+                path.display(),
+                Counted((*segments).into(), "segment"),
+                needed_bytes.div_ceil(1 << 20)
+            ),
             Self::Option { what } => f.write_str(what),
             Self::TooManyInterfaces => f.write_str("too many different interfaces for one store"),
             Self::NotDurable { packets, message } => {
-                write!(f, "{packets} packets were lost because storage failed: {message}")
+                write!(f, "{} lost because storage failed: {message}", Counted(*packets, "packet"))
             }
             Self::Thread(error) => write!(f, "cannot start the writer's thread: {error}"),
             Self::Volume(error) => error.fmt(f),

@@ -65,6 +65,8 @@ pub struct Health {
     medium: Mutex<Option<MediumTrouble>>,
     swapped: Mutex<Option<Swapped>>,
     warning: Mutex<Option<String>>,
+    /// Why the segment that was to be emptied last could not be.
+    emptying_fails: Mutex<Option<(Timestamp, String)>>,
 }
 
 /// [`Health`] at one moment.
@@ -109,6 +111,8 @@ pub struct HealthSnapshot {
     pub wear: Wear,
     /// Something a person should know although recording works, such as a ring smaller than asked for.
     pub warning: Option<String>,
+    /// Since when segments that have passed the maximum age cannot be emptied, and why; `None` while they can.
+    pub emptying_fails: Option<(Timestamp, String)>,
 }
 
 impl HealthSnapshot {
@@ -147,6 +151,7 @@ impl Health {
             swapped: text(&self.swapped),
             wear: *self.wear.lock().unwrap_or_else(PoisonError::into_inner),
             warning: text(&self.warning),
+            emptying_fails: text(&self.emptying_fails),
         }
     }
 
@@ -268,6 +273,12 @@ impl Health {
         self.failed_generation.store(0, Ordering::Release);
         self.acked_generation.store(0, Ordering::Release);
         self.away.store(false, Ordering::Release);
+    }
+
+    /// A segment that has passed the maximum age could, or could not, be emptied at `wall`.
+    pub(crate) fn emptied(&self, wall: Timestamp, failed: Option<String>) {
+        let since = text(&self.emptying_fails).map_or(wall, |(since, _)| since);
+        set(&self.emptying_fails, failed.map(|why| (since, why)));
     }
 
     pub(crate) fn warn(&self, warning: String) {

@@ -7,8 +7,8 @@ use hindcap_wire::time::Timestamp;
 
 use crate::state::State;
 use crate::store::{load_from, open_dir_reader};
-use crate::volume::any::{AnyReader, AnyVolume, Place};
-use crate::volume::block::{Access, FileDev};
+use crate::volume::any::{Absent, AnyReader, AnyVolume, Place};
+use crate::volume::block::{Access, BlockDev, FileDev};
 use crate::volume::fat::FatVolume;
 use crate::volume::{VolumeRead, VolumeWrite};
 use crate::{Health, Store, StoreError, StoreOptions, Trouble};
@@ -52,7 +52,7 @@ impl Store<AnyVolume> {
         let state = State::new([0; 16], 0, 0);
         let health = Arc::new(Health::default());
         health.medium_fails(Trouble::of(error), since, error);
-        Self { volume: AnyVolume::Absent(Place::parse(path)), state, health }
+        Self { volume: AnyVolume::Absent(Absent::of(&Place::parse(path))), state, health }
     }
 
     /// Makes a store in a directory. Cards are formatted, which asks first.
@@ -74,7 +74,20 @@ impl Store<AnyVolume> {
 /// # Errors
 /// See [`Store::open_any`].
 pub fn open_card(path: &Path) -> Result<Store<FatVolume<FileDev>>, StoreError> {
-    let volume = FatVolume::open(FileDev::open(path, Access::Write)?)?;
+    card_store(FileDev::open(path, Access::Write)?)
+}
+
+/// As [`open_card`], on a device that is open.
+pub(crate) fn card_store(dev: FileDev) -> Result<Store<FatVolume<FileDev>>, StoreError> {
+    let path = dev.path().to_path_buf();
+    store_on(FatVolume::open(dev)?, &path)
+}
+
+/// The store on the volume at `path`.
+pub(crate) fn store_on<D: BlockDev>(
+    volume: FatVolume<D>,
+    path: &Path,
+) -> Result<Store<FatVolume<D>>, StoreError> {
     let (state, lost) = load_from(&volume, path)?;
     let health = Arc::new(Health::default());
     let mut warnings: Vec<String> = volume.warnings().collect();
@@ -90,7 +103,7 @@ pub fn open_card(path: &Path) -> Result<Store<FatVolume<FileDev>>, StoreError> {
 
 impl<V> Store<V> {
     /// The same store, its volume seen as something else.
-    fn map<W: VolumeRead + VolumeWrite>(self, volume: impl FnOnce(V) -> W) -> Store<W> {
+    pub(crate) fn map<W: VolumeRead + VolumeWrite>(self, volume: impl FnOnce(V) -> W) -> Store<W> {
         Store { volume: volume(self.volume), state: self.state, health: self.health }
     }
 }

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use hindcap_wire::counted::Counted;
 use hindcap_wire::ledger::{HEADER_END, SegmentHeader};
 
 use crate::holds::Keep;
@@ -44,9 +45,9 @@ pub(crate) fn resize(path: &Path, state: &State, wanted: u32, health: &Health) -
     let least = u32::try_from(present.len().min((2 * held).max(held + 2))).unwrap_or(u32::MAX);
     let wanted = if held > 0 && wanted < least {
         health.warn(format!(
-            "{}: {wanted} segments were asked for, but {held} are held: the store keeps {least}; release holds and start \
-             again to make it smaller",
-            path.display()
+            "{}: {} asked for, but {held} held: the store keeps {least}; release holds and start again to make it smaller",
+            path.display(),
+            Counted(wanted.into(), "segment")
         ));
         least
     } else {
@@ -106,7 +107,7 @@ fn allocate_segments(
             return Err(StoreError::TooSmall { path: path.to_path_buf(), needed_bytes, available_bytes });
         }
         health.warn(format!(
-            "{}: room for {number} segments of {wanted} only; the store is smaller than asked for",
+            "{}: room for {number} of {wanted} segments only; the store is smaller than asked for",
             path.display()
         ));
         shrink(path, &numbers(path)?, number, keep)?;
@@ -148,7 +149,7 @@ fn shrink(path: &Path, present: &[u32], wanted: u32, keep: &Keep) -> Result<(), 
 }
 
 /// Generation of a segment, 0 when it holds nothing that can be read.
-fn generation(path: &Path, number: u32) -> u64 {
+pub(crate) fn generation(path: &Path, number: u32) -> u64 {
     let mut start = [0; HEADER_END];
     let read =
         File::open(area_path(path, Area::Segment(number))).and_then(|file| file.read_exact_at(&mut start, 0));

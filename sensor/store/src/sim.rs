@@ -235,7 +235,7 @@ impl VolumeWrite for SimVolume {
 }
 
 #[cfg(test)]
-mod ageing;
+pub(crate) mod ageing;
 #[cfg(test)]
 pub(crate) mod explore;
 #[cfg(test)]

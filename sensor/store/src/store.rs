@@ -61,6 +61,7 @@ impl Store<DirVolume> {
         let health = Arc::new(Health::default());
         // The event ring first, as long as there is room for sure.
         let event_plan = events::plan(path, options.segment_bytes, Some(quota), options.event_share);
+        let event_plan = events::unless_in_use(path, event_plan)?;
         events::make_room(path, event_plan, &health);
         events::settle(path, event_plan, &health);
         let quota = quota.saturating_sub(event_plan.bytes());
@@ -92,6 +93,7 @@ impl Store<DirVolume> {
         }
         let quota = quota_bytes(options)?;
         let event_plan = events::plan(path, state.segment_bytes, quota, options.event_share);
+        let event_plan = events::unless_in_use(path, event_plan)?;
         let quota = quota.map(|quota| quota.saturating_sub(event_plan.bytes()));
         let wanted = match quota {
             Some(quota) => segments_within(state.segment_bytes, quota),

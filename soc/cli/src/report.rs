@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use hindcap_soc_api::{Event, SensorView};
+use hindcap_wire::counted::Counted;
 use hindcap_wire::drops::DropCause;
 use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::message::{Status, WearStatus};
@@ -68,7 +69,10 @@ impl Watcher {
             Event::Accepted(_) => self.message("accepted".into()),
             Event::Progress(progress) => {
                 let (done, all) = (progress.segments_done, progress.segments);
-                self.message(format!("searching, {done} of {all} segments, {} packets", progress.packets));
+                self.message(format!(
+                    "searching, {done} of {all} segments, {}",
+                    Counted(progress.packets, "packet")
+                ));
             }
             Event::Manifest(manifest) => {
                 self.message(format!("{} packets, {}", manifest.packets, Bytes(manifest.bytes)));
@@ -141,9 +145,9 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
         };
         let _ = writeln!(
             text,
-            "  capture: {}{link}, {} packets, {}, {}/s",
+            "  capture: {}{link}, {}, {}, {}/s",
             capture.interface,
-            capture.packets,
+            Counted(capture.packets, "packet"),
             Bytes(capture.bytes),
             Bytes(capture.bytes_per_sec)
         );
@@ -153,7 +157,7 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
     }
     if let Some(store) = &status.store {
         let (used, quota) = (Bytes(store.used_bytes), Bytes(store.quota_bytes));
-        let _ = writeln!(text, "  store: {used} of {quota}, {} segments", store.segments);
+        let _ = writeln!(text, "  store: {used} of {quota}, {}", Counted(store.segments.into(), "segment"));
         if let (Some(oldest), Some(newest)) = (store.oldest, store.newest) {
             let _ = writeln!(
                 text,
@@ -173,17 +177,17 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
         let (used, quota) = (Bytes(events.used_bytes), Bytes(events.quota_bytes));
         let _ = writeln!(
             text,
-            "  event ring: {used} of {quota}, {} pins active, {} packets ({}) copied",
-            events.pins_active,
-            events.packets_copied,
+            "  event ring: {used} of {quota}, {} active, {} ({}) copied",
+            Counted(events.pins_active.into(), "pin"),
+            Counted(events.packets_copied, "packet"),
             Bytes(events.bytes_copied)
         );
         if let Some(oldest) = events.oldest {
             let _ = writeln!(text, "  pinned packets since {oldest}");
         }
         if events.segments_missed > 0 {
-            let missed = events.segments_missed;
-            let _ = writeln!(text, "  {missed} segments were overwritten before pins had been through them");
+            let missed = Counted(events.segments_missed, "segment");
+            let _ = writeln!(text, "  overwritten before pins had been through: {missed}");
         }
     }
     if let Some(policy) = &status.policy {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::answer::Bytes;
 use super::ulid::Ulid;
+use crate::counted::Counted;
 use crate::query::Query;
 use crate::time::{NANOS_PER_SEC, TimeRange, Timestamp};
 
@@ -225,8 +226,9 @@ impl fmt::Display for HeldShare {
         let Self { holds, segments, bytes, segments_max } = self;
         write!(
             f,
-            "{holds} {}, {segments} of {segments_max} segments that holds may take ({})",
-            if *holds == 1 { "hold" } else { "holds" },
+            "{}, {segments} of {} that holds may take ({})",
+            Counted((*holds).into(), "hold"),
+            Counted((*segments_max).into(), "segment"),
             Bytes(*bytes)
         )
     }
@@ -238,12 +240,13 @@ impl fmt::Display for HoldInfo {
             Some(expires) => format!("until {}", Timestamp(expires.0 / NANOS_PER_SEC * NANOS_PER_SEC)),
             None => format!("for {} from the clock's synchronisation on", Span(self.lasts_secs)),
         };
-        write!(f, "{}  {} segments, {}, {ends}; {}", self.id, self.segments, Bytes(self.bytes), self.window)?;
+        let segments = Counted(self.segments.into(), "segment");
+        write!(f, "{}  {segments}, {}, {ends}; {}", self.id, Bytes(self.bytes), self.window)?;
         if self.follows {
             f.write_str("; takes what is recorded in that time")?;
         }
         if self.left_out > 0 {
-            write!(f, "; {} segments left out for want of room", self.left_out)?;
+            write!(f, "; {} left out for want of room", Counted(self.left_out.into(), "segment"))?;
         }
         match (self.who.is_empty(), self.why.is_empty()) {
             (true, true) => Ok(()),
@@ -258,7 +261,8 @@ impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "held        {}", self.hold)?;
         if self.gone > 0 {
-            writeln!(f, "gone        {} segments were overwritten before they could be held", self.gone)?;
+            let gone = Counted(self.gone.into(), "segment");
+            writeln!(f, "gone        {gone} overwritten before they could be held")?;
         }
         writeln!(f, "share       {}", self.share)
     }
@@ -266,7 +270,8 @@ impl fmt::Display for Held {
 
 impl fmt::Display for Released {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "released    {}: {} segments are free to be overwritten", self.hold, self.segments)?;
+        let segments = Counted(self.segments.into(), "segment");
+        writeln!(f, "released    {}: {segments} free to be overwritten", self.hold)?;
         writeln!(f, "share       {}", self.share)
     }
 }

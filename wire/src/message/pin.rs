@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Bytes, Span};
 use super::hold::HoldId;
+use crate::counted::Counted;
 use crate::query::Query;
 use crate::time::Timestamp;
 
@@ -94,8 +95,10 @@ pub struct PinInfo {
     pub why: String,
     /// When it was made.
     pub created: Timestamp,
-    /// When following ends by itself.
-    pub expires: Timestamp,
+    /// How long sessions are followed, seconds.
+    pub lasts_secs: u64,
+    /// When following ends by itself; absent until the sensor's clock is synchronised.
+    pub expires: Option<Timestamp>,
     /// Captured bytes that are copied at most.
     pub max_bytes: u64,
     /// How far it is.
@@ -128,9 +131,12 @@ impl fmt::Display for PinInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  {}", self.id, self.state.name())?;
         if self.state.is_active() {
-            write!(f, " until {}", self.expires)?;
+            match self.expires {
+                Some(expires) => write!(f, " until {expires}")?,
+                None => write!(f, " for {} s from the clock's synchronisation on", self.lasts_secs)?,
+            }
         }
-        write!(f, ": {} packets, {}", self.packets, Bytes(self.bytes))?;
+        write!(f, ": {}, {}", Counted(self.packets, "packet"), Bytes(self.bytes))?;
         if let Some(span) = self.span {
             write!(f, ", {} to {}", span.first, span.last)?;
         }
@@ -146,8 +152,8 @@ impl fmt::Display for PinInfo {
         if self.segments_missed > 0 {
             write!(
                 f,
-                "\n          {} segments were overwritten before they were copied: what they held of it is lost",
-                self.segments_missed
+                "\n          overwritten before it was copied: {}; what was in there of it is lost",
+                Counted(self.segments_missed, "segment")
             )?;
         }
         if self.overwritten {
@@ -180,7 +186,8 @@ mod tests {
             who: String::new(),
             why: "case 17".into(),
             created: Timestamp(0),
-            expires: Timestamp(1),
+            lasts_secs: 3_600,
+            expires: Some(Timestamp(1)),
             max_bytes: 1,
             state: PinState::Ended,
             detail: String::new(),
@@ -194,7 +201,7 @@ mod tests {
         assert_eq!(pin.to_string(), "00000001  complete: 3 packets, 180 B; case 17");
         (pin.segments_missed, pin.overwritten) = (2, true);
         let text = pin.to_string();
-        assert!(text.contains("2 segments were overwritten before") && text.contains("came round"), "{text}");
+        assert!(text.contains("copied: 2 segments; what") && text.contains("came round"), "{text}");
         assert_eq!(PinList::default().to_string(), "no pins\n");
     }
 }

@@ -262,7 +262,7 @@ pub const KEYS: &[Key] = &[
         name: "policy.event_share",
         default: Some("10%"),
         kind: Kind::Percent(0, SHARE_MAX),
-        meaning: "share of store.size for the event ring, where pinned sessions are kept whole; 0% takes it away with all that is in it. A card has no event ring",
+        meaning: "share of store.size for the event ring, where pinned sessions are kept whole; 0% takes it away with all that is in it. A card has the one it was formatted with",
     },
     Key {
         name: "policy.cutoff",

@@ -27,7 +27,7 @@ use hindcap_wire::time::Timestamp;
 
 use crate::alarms::Alarms;
 use crate::capture::{Counters, reading};
-use crate::clock::{Clock, monotonic_nanos, wall};
+use crate::clock::{Clock, monotonic_nanos};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::hold;
@@ -308,7 +308,7 @@ impl Handler for Sensor {
     fn pin(&self, request: &Request, pin: &Pin, _job: &mut Job) -> Result<PinInfo, JobError> {
         let pins = self.pins.as_ref().ok_or_else(no_pins)?;
         let why = request.reason.as_deref().unwrap_or_default();
-        pins.pin(PinId::of_request(request.id), pin, why, wall()).map_err(JobError::Failed)
+        pins.pin(PinId::of_request(request.id), pin, why, self.reading()).map_err(JobError::Failed)
     }
 
     fn unpin(&self, _request: &Request, unpin: &Unpin, _job: &mut Job) -> Result<PinInfo, JobError> {

@@ -5,18 +5,22 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hindcap_extract::priority;
-use hindcap_store::events::{open_pins, pins::PINS_BYTES};
-use hindcap_store::{Store, StoreError, StoreOptions, StoreSize, layout};
+use hindcap_store::events::open_pins;
+use hindcap_store::volume::any::{AnyVolume, Place};
+use hindcap_store::volume::fat::FatError;
+use hindcap_store::{Store, StoreError, StoreOptions, StoreSize};
 use hindcap_wire::limits::{HOLD_WHO_BYTES_MAX, PIN_SECS_MAX, REQUEST_TEXT_BYTES_MAX};
 use hindcap_wire::message::{Pin, PinId, PinInfo, PinList, PinState};
-use hindcap_wire::time::NANOS_PER_SEC;
+use hindcap_wire::time::{ClockState, NANOS_PER_SEC};
 
 use super::worker::Work;
-use super::{Pins, decode, pass};
+use super::{Now, Pins, decode, pass};
+use crate::capture::reading;
 use crate::cli::{PinArgs, UnpinArgs, WholeStoreArgs};
-use crate::clock::wall;
+use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
 use crate::query::open;
+use crate::record::SYNCHRONISED_MARKER;
 
 /// Nobody records here, so everything is on the medium.
 const FLUSHED: Duration = Duration::ZERO;
@@ -24,10 +28,13 @@ const FLUSHED: Duration = Duration::ZERO;
 /// What there is without an event ring.
 #[must_use]
 pub fn no_event_ring(path: &Path) -> String {
-    format!(
-        "{}: the store has no event ring to pin sessions into; --event-share (or policy.event_share) gives it one",
-        path.display()
-    )
+    match Place::parse(path) {
+        Place::Dir(path) => format!(
+            "{}: the store has no event ring to pin sessions into; --event-share (or policy.event_share) gives it one",
+            path.display()
+        ),
+        Place::Fat(card) => FatError::NoEventRing { name: card.display().to_string() }.to_string(),
+    }
 }
 
 /// Who records into the store has its event ring as well.
@@ -40,23 +47,15 @@ fn busy(error: StoreError) -> Failure {
     }
 }
 
-/// The store's list and what copies for it.
-fn opened(path: &Path) -> Result<(Pins, Work), Failure> {
+/// The store's list, its event ring, and what copies for it.
+fn opened(path: &Path) -> Result<(Pins, Store<AnyVolume>, Work), Failure> {
     let store = Store::open_any(&StoreOptions::new(path, StoreSize::Keep)).map_err(busy)?;
-    let events = store.open_events().map_err(busy)?.ok_or_else(|| no_event_ring(path))?;
-    let pins = list_of(path, &events.geometry())?;
-    let work = Work { store: path.to_owned(), events, flush_interval: FLUSHED, hash_chain: true };
-    Ok((pins, work))
-}
-
-/// The list of the event ring of this shape.
-///
-/// # Errors
-/// It cannot be read.
-pub fn list_of(path: &Path, shape: &hindcap_store::volume::Geometry) -> Result<Pins, Failure> {
-    let (file, bytes) = open_pins(path)?.ok_or_else(|| no_event_ring(path))?;
-    let capacity = layout::store_bytes(shape.segment_bytes, shape.segments) + PINS_BYTES;
-    Ok(Pins::new(file, &bytes, capacity))
+    let door = store.events_door();
+    let work = Work { store: path.to_owned(), door, flush_interval: FLUSHED, hash_chain: true };
+    let pins = Pins::new(path);
+    // On a card its lock goes on with the event ring.
+    let events = work.open(&pins).map_err(busy)?.ok_or_else(|| no_event_ring(path))?;
+    Ok((pins, events, work))
 }
 
 /// Copies the sessions of a query into the event ring; what a later recorder gets of them follows.
@@ -84,11 +83,15 @@ pub fn pin(args: &PinArgs) -> Result<Code, Failure> {
         max_bytes: args.max_bytes.map(|size| size.0),
         who,
     };
-    let (pins, work) = opened(&args.store.store).map_err(doing)?;
-    let made = pins.pin(drawn()?, &asked, &why, now).map_err(|error| doing(error.into()))?;
-    let mut copier = work.copier().map_err(doing)?;
+    let (pins, events, work) = opened(&args.store.store).map_err(doing)?;
+    let mut clock = Clock::new(SYNCHRONISED_MARKER.into());
+    let reading = reading(&mut clock);
+    let made = pins.pin(drawn()?, &asked, &why, reading).map_err(|error| doing(error.into()))?;
+    let mut copier = work.copier(events).map_err(doing)?;
     let mut reader = open(&args.store.store).map_err(doing)?;
-    pass(&pins, &mut copier, &mut reader, &AtomicBool::new(false));
+    let trusted = reading.clock == ClockState::Synchronised;
+    let now = Now { reading, trusted };
+    pass(&pins, &mut copier, &mut reader, now, &AtomicBool::new(false)).map_err(|why| doing(why.into()))?;
     copier.close().map_err(|error| doing(error.into()))?;
     let list = pins.list().pins;
     let done = list.iter().find(|pin| pin.id == made.id).unwrap_or(&made);
@@ -124,7 +127,7 @@ fn drawn() -> Result<PinId, Failure> {
 /// There is no such pin, or the store is in use.
 pub fn unpin(args: &UnpinArgs) -> Result<Code, Failure> {
     let doing = |failure: Failure| failure.doing("unpin");
-    let (pins, _work) = opened(&args.store.store).map_err(doing)?;
+    let (pins, _events, _work) = opened(&args.store.store).map_err(doing)?;
     let pin = pins.unpin(args.pin).map_err(|error| doing(error.into()))?;
     if args.json {
         say!("{}", serde_json::to_string(&pin)?);

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hindcap_extract::pin::{Copied, Follower, PinSink};
 use hindcap_extract::{ExtractError, Options};
 use hindcap_store::volume::any::AnyReader;
-use hindcap_store::{Class, Reader, Recorder, StoreError};
+use hindcap_store::{Class, Reader, Reading, Recorder, StoreError};
+use hindcap_wire::counted::Counted;
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::ledger::EventKind;
 use hindcap_wire::message::answer::Span;
@@ -15,7 +16,15 @@ use hindcap_wire::packet::{Interface, Packet};
 use hindcap_wire::time::NANOS_PER_SEC;
 
 use super::{Pins, reading};
-use crate::clock::wall;
+
+/// The clocks of one pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// What they say.
+    pub reading: Reading,
+    /// Whether the wall clock may end a pin.
+    pub trusted: bool,
+}
 
 /// How far behind the wall clock the medium may be, beside the flush interval.
 const SLACK_NANOS: u64 = 10 * NANOS_PER_SEC;
@@ -49,26 +58,59 @@ impl Copier {
     fn lost(&self) -> u64 {
         self.recorder.drops().total()
     }
+
+    /// Why the event ring's medium cannot be written; `None` while it can.
+    fn away(&self) -> Option<String> {
+        self.recorder
+            .health()
+            .snapshot()
+            .medium
+            .map(|medium| format!("{}: {}", medium.trouble, medium.detail))
+    }
+
+    /// Packets and captured bytes that are durable.
+    fn durable(&self) -> (u64, u64) {
+        let health = self.recorder.health().snapshot();
+        (health.packets_acked, health.captured_bytes_acked)
+    }
 }
 
 /// Lets every pin that is at work copy what is new.
-pub fn pass(pins: &Pins, copier: &mut Copier, reader: &mut Reader<AnyReader>, stop: &AtomicBool) {
+///
+/// # Errors
+/// The medium is away: why. Every pin is to be begun again with what comes back, and then copies what is missing.
+pub fn pass(
+    pins: &Pins,
+    copier: &mut Copier,
+    reader: &mut Reader<AnyReader>,
+    now: Now,
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    pins.date(now.reading);
     let active = pins.active();
     copier.followers.retain(|id, _| active.iter().any(|pin| pin.id == *id));
     for pin in active {
         if stop.load(Ordering::Relaxed) {
-            return;
+            return Ok(());
         }
-        one(pins, copier, reader, stop, &pin);
+        one(pins, copier, reader, (now, stop), &pin)?;
     }
     let events = reader.segments().iter().filter(|segment| segment.class == Class::Event);
     if let Some(oldest) = events.map(|segment| segment.generation).min() {
         pins.overwritten(oldest);
     }
+    Ok(())
 }
 
-fn one(pins: &Pins, copier: &mut Copier, reader: &mut Reader<AnyReader>, stop: &AtomicBool, pin: &PinInfo) {
-    let now = wall();
+fn one(
+    pins: &Pins,
+    copier: &mut Copier,
+    reader: &mut Reader<AnyReader>,
+    (now, stop): (Now, &AtomicBool),
+    pin: &PinInfo,
+) -> Result<(), String> {
+    let Now { reading: Reading { wall: now, .. }, trusted } = now;
+    let before = copier.durable();
     let began = !copier.followers.contains_key(&pin.id);
     let mut follower = copier.followers.remove(&pin.id).unwrap_or_else(|| Follower::new(&pin.query));
     let lost = copier.lost();
@@ -86,12 +128,21 @@ fn one(pins: &Pins, copier: &mut Copier, reader: &mut Reader<AnyReader>, stop: &
     let done = follower.step(reader, &options, now, &mut sink);
     let refused = sink.refused.take();
     let recorded = now.minus_nanos(copier.flush_nanos.saturating_mul(2).saturating_add(SLACK_NANOS));
-    let over = follower.is_over(Some(recorded));
+    let over = follower.is_over(Some(recorded).filter(|_| trusted || pin.query.time.end <= pin.created));
+    if let Some(why) = copier.away() {
+        let after = copier.durable();
+        let copied = Copied { packets: after.0 - before.0, bytes: after.1 - before.1, ..Copied::default() };
+        pins.update(pin.id, false, |pin| account(pin, &copied, 0, generation));
+        return Err(why);
+    }
     let lost = copier.lost() - lost;
     let (state, detail) = match (&done, refused) {
         (Err(error), _) => (PinState::Failed, failed(error)),
         // It is repeated from the beginning, which copies only what is missing.
-        _ if lost > 0 => (pin.state, format!("the event ring cannot be written: {lost} copies are repeated")),
+        _ if lost > 0 => (
+            pin.state,
+            format!("the event ring cannot be written; to be copied again: {}", Counted(lost, "packet")),
+        ),
         (_, Some(Refused::Full)) => (
             PinState::Full,
             format!("it may copy {} bytes and has; what came later is not in the event ring", pin.max_bytes),
@@ -103,8 +154,12 @@ fn one(pins: &Pins, copier: &mut Copier, reader: &mut Reader<AnyReader>, stop: &
             String::from("nothing to copy: no such session, or the event ring has it already"),
         ),
         (Ok(_), None) if over => (PinState::Ended, String::new()),
-        (Ok(_), None) if now >= pin.expires => (PinState::Expired, String::new()),
-        (Ok(_), None) => (PinState::Following, format!("{} sessions may go on", follower.live())),
+        (Ok(_), None) if trusted && pin.expires.is_some_and(|expires| now >= expires) => {
+            (PinState::Expired, String::new())
+        }
+        (Ok(_), None) => {
+            (PinState::Following, format!("{} may go on", Counted(follower.live() as u64, "session")))
+        }
     };
     if !state.is_active() {
         let mut sink = Sink { recorder: &mut copier.recorder, left: 0, taken: 0, refused: None };
@@ -120,6 +175,7 @@ fn one(pins: &Pins, copier: &mut Copier, reader: &mut Reader<AnyReader>, stop: &
         account(pin, &copied, lost, generation);
         (pin.state, pin.detail) = (state, detail);
     });
+    Ok(())
 }
 
 fn account(pin: &mut PinInfo, copied: &Copied, lost: u64, generation: u64) {

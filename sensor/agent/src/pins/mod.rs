@@ -1,29 +1,32 @@
 //! Pins: sessions that somebody wants kept, copied into the event ring by a thread of its own.
 //!
 //! [`Pins`] is the list, shared by whoever asks ([`Pins::pin`], [`Pins::unpin`], [`Pins::list`]) and the worker; every
-//! change is on the medium before it is answered. [`Worker`] copies, at idle priority, through a reader as any query has
+//! change is on the medium before it is answered. A medium may be away for a while: pins then wait, and go on when it is back.
+//! [`Worker`] copies, at idle priority, through a reader as any query has
 //! and a recorder of the event ring's own: the capture thread and its store are not touched.
 
 pub mod command;
 mod copy;
+mod times;
+mod watch;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hindcap_store::Reading;
+use hindcap_store::events::EventsDoor;
 use hindcap_store::events::pins::PinsFile;
-use hindcap_store::volume::any::AnyVolume;
-use hindcap_store::{Reading, Store, StoreError};
 use hindcap_wire::limits::{PIN_SECS_DEFAULT, PINS_MAX};
 use hindcap_wire::message::{EventsStatus, Pin, PinId, PinInfo, PinList, PinState};
-use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
+use hindcap_wire::time::{ClockState, NANOS_PER_SEC};
 
-use copy::{Copier, pass};
+use copy::{Copier, Now, pass};
+pub use watch::PinsWatch;
 pub use worker::{Work, Worker};
 
-use crate::clock::{monotonic_nanos, wall};
-use crate::exit::Failure;
+use crate::clock::{Clock, monotonic_nanos, wall};
 
 /// The clocks for the event ring. As in an import, times are those of the packets: the ring covers no other.
 fn reading() -> Reading {
@@ -35,36 +38,49 @@ fn reading() -> Reading {
 pub struct Pins {
     inner: Mutex<Inner>,
     wake: Condvar,
-    /// Bytes of the event ring.
-    capacity: u64,
+    /// The store, for messages.
+    store: PathBuf,
 }
 
 #[derive(Debug)]
 struct Inner {
     list: Vec<PinInfo>,
-    file: PinsFile,
+    home: Home,
+    /// The event ring that the list belongs to.
+    ring: Option<[u8; 16]>,
     asked: bool,
 }
 
-/// Starts the worker of a store that is about to be recorded into. Without an event ring, or with one that cannot be used,
-/// recording goes on without pins.
+/// Where the list is kept.
+#[derive(Debug)]
+enum Home {
+    /// Beside the event ring, which takes so many bytes.
+    Ring { file: PinsFile, capacity: u64 },
+    /// The store that is there has no event ring.
+    Without,
+    /// Its medium is away, or the event ring cannot be used: why.
+    Away(String),
+}
+
+/// Starts the worker of a store that somebody records into, or serves. Without an event ring, or with one that cannot be
+/// used, recording goes on without pins.
 #[must_use]
 pub fn begin(
     path: &Path,
-    events: Result<Option<Store<AnyVolume>>, StoreError>,
+    door: EventsDoor,
     flush_interval: Duration,
     hash_chain: bool,
+    clock: Clock,
 ) -> Option<Worker> {
-    let started = events.map_err(Failure::from).and_then(|events| {
-        let Some(events) = events else { return Ok(None) };
-        let pins = Arc::new(command::list_of(path, &events.geometry())?);
-        let work = Work { store: path.to_owned(), events, flush_interval, hash_chain };
-        Ok(Some(Worker::start(pins, work)?))
-    });
-    started.unwrap_or_else(|failure| {
-        log::error!("the event ring cannot be used, so no session can be pinned: {failure}");
-        None
-    })
+    let pins = Arc::new(Pins::new(path));
+    let work = Work { store: path.to_owned(), door, flush_interval, hash_chain };
+    let events = work.arrive(&pins);
+    if pins.has_none() && !work.door.may_change() {
+        return None;
+    }
+    Worker::start(pins, work, events, clock)
+        .inspect_err(|error| log::error!("no session can be pinned: {error}"))
+        .ok()
 }
 
 /// Reads the list as it lies on the medium; an unreadable one counts as empty.
@@ -80,11 +96,72 @@ pub fn decode(bytes: &[u8]) -> Vec<PinInfo> {
 }
 
 impl Pins {
-    /// The list in `file`, which holds `bytes`, of an event ring of `capacity` bytes.
+    /// The list of the store at `store`, whose event ring has not been found yet.
     #[must_use]
-    pub fn new(file: PinsFile, bytes: &[u8], capacity: u64) -> Self {
-        let inner = Inner { list: decode(bytes), file, asked: true };
-        Self { inner: Mutex::new(inner), wake: Condvar::new(), capacity }
+    pub fn new(store: &Path) -> Self {
+        let home = Home::Away(String::from("it has not been looked at yet"));
+        let inner = Inner { list: Vec::new(), home, ring: None, asked: true };
+        Self { inner: Mutex::new(inner), wake: Condvar::new(), store: store.to_owned() }
+    }
+
+    /// The event ring `ring` is there, of `capacity` bytes, with a list in `file` that holds `bytes`. When it is the one that
+    /// was there before, what was changed meanwhile is kept.
+    pub fn arrive(&self, (file, bytes): (PinsFile, &[u8]), ring: [u8; 16], capacity: u64) {
+        let mut inner = self.lock();
+        let same = inner.ring.replace(ring) == Some(ring);
+        inner.home = Home::Ring { file, capacity };
+        if !same {
+            inner.list = decode(bytes);
+        } else if let Err(error) = inner.store() {
+            log::warn!("{error}");
+        }
+        inner.asked = true;
+    }
+
+    /// The store that is there has no event ring.
+    fn arrive_without(&self) {
+        let mut inner = self.lock();
+        if !matches!(inner.home, Home::Without) {
+            log::info!("{}", command::no_event_ring(&self.store));
+        }
+        (inner.home, inner.ring) = (Home::Without, None);
+        inner.list.clear();
+    }
+
+    /// The event ring cannot be used for the time being.
+    fn leave(&self, why: String) {
+        let mut inner = self.lock();
+        if matches!(inner.home, Home::Ring { .. }) {
+            log::warn!("the event ring is away, pins wait: {why}");
+        }
+        inner.home = Home::Away(why);
+    }
+
+    /// Whether the event ring is there, as far as a look tells.
+    fn is_there(&self) -> bool {
+        let gone = match &self.lock().home {
+            Home::Ring { file, .. } => match file.is_there() {
+                Ok(()) => return true,
+                Err(error) => error.to_string(),
+            },
+            Home::Without | Home::Away(_) => return false,
+        };
+        self.leave(gone);
+        false
+    }
+
+    /// Whether the store has no event ring.
+    fn has_none(&self) -> bool {
+        matches!(self.lock().home, Home::Without)
+    }
+
+    /// Why the event ring cannot be used; `None` while it can, and where there is none.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match &self.lock().home {
+            Home::Away(why) => Some(why.clone()),
+            Home::Ring { .. } | Home::Without => None,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -95,9 +172,18 @@ impl Pins {
     ///
     /// # Errors
     /// Why not, for a person.
-    pub fn pin(&self, id: PinId, pin: &Pin, why: &str, now: Timestamp) -> Result<PinInfo, String> {
+    pub fn pin(&self, id: PinId, pin: &Pin, why: &str, now: Reading) -> Result<PinInfo, String> {
         pin.query.validate().map_err(|error| error.to_string())?;
         let mut inner = self.lock();
+        let most = match &inner.home {
+            Home::Ring { capacity, .. } => capacity / 2,
+            Home::Without => return Err(command::no_event_ring(&self.store)),
+            Home::Away(why) => {
+                return Err(format!(
+                    "the event ring is away, so no session can be pinned for the time being: {why}"
+                ));
+            }
+        };
         if let Some(known) = inner.list.iter().find(|known| known.id == id) {
             return Ok(known.clone());
         }
@@ -107,15 +193,15 @@ impl Pins {
             };
             inner.list.remove(over);
         }
-        let most = self.capacity / 2;
-        let secs = pin.for_secs.unwrap_or(PIN_SECS_DEFAULT);
+        let lasts_secs = pin.for_secs.unwrap_or(PIN_SECS_DEFAULT);
         inner.list.push(PinInfo {
             id,
             query: pin.query.clone(),
             who: pin.who.clone().unwrap_or_default(),
             why: why.to_owned(),
-            created: now,
-            expires: now.plus_nanos(secs.saturating_mul(NANOS_PER_SEC)),
+            created: now.wall,
+            lasts_secs,
+            expires: None,
             max_bytes: pin.max_bytes.map_or(most, |bytes| bytes.min(most)),
             state: PinState::Copying,
             detail: String::new(),
@@ -126,6 +212,7 @@ impl Pins {
             first_generation: 0,
             overwritten: false,
         });
+        date(&mut inner.list, now);
         if let Err(error) = inner.store() {
             inner.list.pop();
             return Err(error);
@@ -133,6 +220,16 @@ impl Pins {
         inner.asked = true;
         self.wake.notify_all();
         Ok(inner.list.last().cloned().expect("just pushed"))
+    }
+
+    /// Dates the pins that were made before the clock was synchronised, once it is.
+    fn date(&self, now: Reading) {
+        let mut inner = self.lock();
+        if date(&mut inner.list, now) {
+            if let Err(error) = inner.store() {
+                log::warn!("{error}");
+            }
+        }
     }
 
     /// Ends a pin; what was copied stays.
@@ -215,6 +312,14 @@ impl Pins {
     }
 }
 
+/// Gives every pin without an end its own, when `now` is synchronised; says whether there was any.
+fn date(list: &mut [PinInfo], now: Reading) -> bool {
+    let undated =
+        list.iter_mut().filter(|pin| pin.expires.is_none() && now.clock == ClockState::Synchronised);
+    let nanos = |secs: u64| secs.saturating_mul(NANOS_PER_SEC);
+    undated.map(|pin| pin.expires = Some(now.wall.plus_nanos(nanos(pin.lasts_secs)))).count() > 0
+}
+
 /// Adds what the pins say to the status of the event ring.
 pub fn sum_up(status: &mut EventsStatus, pins: &[PinInfo]) {
     status.pins_active =
@@ -227,7 +332,12 @@ pub fn sum_up(status: &mut EventsStatus, pins: &[PinInfo]) {
 impl Inner {
     fn store(&mut self) -> Result<(), String> {
         let bytes = postcard::to_allocvec(&self.list).map_err(|error| error.to_string())?;
-        self.file.store(&bytes).map_err(|error| format!("the list of pins cannot be kept: {error}"))
+        match &mut self.home {
+            Home::Ring { file, .. } => {
+                file.store(&bytes).map_err(|error| format!("the list of pins cannot be kept: {error}"))
+            }
+            Home::Without | Home::Away(_) => Err(String::from("the list of pins waits for its medium")),
+        }
     }
 }
 

@@ -7,15 +7,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hindcap_extract::priority;
-use hindcap_store::volume::any::AnyVolume;
-use hindcap_store::{BackEnd, RecorderOptions, Store};
+use hindcap_store::events::EventsDoor;
+use hindcap_store::events::pins::PINS_BYTES;
+use hindcap_store::volume::any::{AnyReader, AnyVolume};
+use hindcap_store::{BackEnd, Reader, RecorderOptions, Store, StoreError, layout};
 
-use super::{Copier, Pins, pass, reading};
+use super::times::Times;
+use super::{Copier, Now, Pins, pass, reading};
+use crate::clock::Clock;
 use crate::exit::Failure;
 use crate::query::open;
 
-/// How often an idle worker looks at the list by itself; a new pin wakes it.
-const IDLE: Duration = Duration::from_secs(60);
+/// How often an idle worker looks whether the event ring is still there, or there again; a new pin wakes it.
+const IDLE: Duration = Duration::from_secs(5);
 /// Shortest time between two passes.
 const PASS_MIN: Duration = Duration::from_secs(1);
 
@@ -24,8 +28,8 @@ const PASS_MIN: Duration = Duration::from_secs(1);
 pub struct Work {
     /// The store, whose general ring is read.
     pub store: PathBuf,
-    /// Its event ring, held for writing.
-    pub events: Store<AnyVolume>,
+    /// The way to its event ring.
+    pub door: EventsDoor,
     /// How often the general ring is written.
     pub flush_interval: Duration,
     /// Whether segments of the event ring are hashed and chained.
@@ -33,14 +37,39 @@ pub struct Work {
 }
 
 impl Work {
+    /// Looks for the event ring and tells `pins`; gives it when it is there, held for writing.
+    pub(super) fn arrive(&self, pins: &Pins) -> Option<Store<AnyVolume>> {
+        self.open(pins).unwrap_or_else(|error| {
+            pins.leave(error.to_string());
+            None
+        })
+    }
+
+    /// As [`Work::arrive`].
+    ///
+    /// # Errors
+    /// The event ring cannot be opened.
+    pub(super) fn open(&self, pins: &Pins) -> Result<Option<Store<AnyVolume>>, StoreError> {
+        let events = self.door.open()?;
+        let list = self.door.open_pins()?;
+        let (Some(events), Some((file, bytes))) = (events, list) else {
+            pins.arrive_without();
+            return Ok(None);
+        };
+        let shape = events.geometry();
+        let capacity = layout::store_bytes(shape.segment_bytes, shape.segments) + PINS_BYTES;
+        pins.arrive((file, &bytes), events.state().uuid, capacity);
+        Ok(Some(events))
+    }
+
     /// Recovers the event ring, for writing.
-    pub(super) fn copier(self) -> Result<Copier, Failure> {
+    pub(super) fn copier(&self, events: Store<AnyVolume>) -> Result<Copier, Failure> {
         let options = RecorderOptions {
             back_end: BackEnd::Inline,
             hash_chain: self.hash_chain,
             ..RecorderOptions::inline()
         };
-        let recorder = self.events.recorder(options, reading())?;
+        let recorder = events.recorder(options, reading())?;
         let flush_nanos = u64::try_from(self.flush_interval.as_nanos()).unwrap_or(u64::MAX);
         Ok(Copier::new(recorder, flush_nanos))
     }
@@ -56,15 +85,20 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread. It takes memory and writes only while there are pins.
+    /// Starts the thread, with the event ring if it is there. It takes memory and writes only while there are pins.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start(pins: Arc<Pins>, work: Work) -> std::io::Result<Self> {
+    pub fn start(
+        pins: Arc<Pins>,
+        work: Work,
+        events: Option<Store<AnyVolume>>,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, flag) = (Arc::clone(&pins), Arc::clone(&stop));
-        let thread =
-            std::thread::Builder::new().name("pins".to_owned()).spawn(move || run(&shared, work, &flag))?;
+        let run = move || Running { work, events, copier: None, reader: None }.run(&shared, clock, &flag);
+        let thread = std::thread::Builder::new().name("pins".to_owned()).spawn(run)?;
         Ok(Self { thread, stop, pins })
     }
 
@@ -78,44 +112,61 @@ impl Worker {
     }
 }
 
-fn run(pins: &Pins, work: Work, stop: &AtomicBool) {
-    if let Err(error) = priority::idle() {
-        log::debug!("no idle priority for pins: {error}");
+struct Running {
+    work: Work,
+    /// The event ring, until there is something to copy.
+    events: Option<Store<AnyVolume>>,
+    copier: Option<Copier>,
+    reader: Option<Reader<AnyReader>>,
+}
+
+impl Running {
+    fn run(mut self, pins: &Pins, clock: Clock, stop: &AtomicBool) {
+        if let Err(error) = priority::idle() {
+            log::debug!("no idle priority for pins: {error}");
+        }
+        let interval = self.work.flush_interval.max(PASS_MIN);
+        let mut times = Times::new(clock);
+        while !stop.load(Ordering::Relaxed) {
+            if !pins.is_there() {
+                self.let_go();
+                self.events = self.work.arrive(pins);
+            }
+            if self.events.is_none() && self.copier.is_none() || pins.active().is_empty() {
+                self.reader = None;
+                pins.wait(IDLE);
+                continue;
+            }
+            if let Err(why) = self.pass(pins, times.now(), stop) {
+                pins.leave(why);
+                self.let_go();
+            }
+            pins.wait(interval);
+        }
+        if let Some(Err(error)) = self.copier.map(Copier::close) {
+            log::error!("event ring: {error}");
+        }
     }
-    let interval = work.flush_interval.max(PASS_MIN);
-    let path = work.store.clone();
-    while pins.active().is_empty() {
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
-        pins.wait(IDLE);
+
+    /// Nothing of a medium that was away is trusted: what it has when it comes back is looked at anew, and what is missing
+    /// is copied again.
+    fn let_go(&mut self) {
+        (self.events, self.copier, self.reader) = (None, None, None);
     }
-    let mut copier = match work.copier() {
-        Ok(copier) => copier,
-        Err(failure) => {
-            log::error!("the event ring cannot be written, pins wait for the next start: {failure}");
-            return;
+
+    fn pass(&mut self, pins: &Pins, now: Now, stop: &AtomicBool) -> Result<(), String> {
+        if let Some(events) = self.events.take() {
+            self.copier = Some(self.work.copier(events).map_err(|failure| failure.to_string())?);
         }
-    };
-    let mut reader = None;
-    while !stop.load(Ordering::Relaxed) {
-        if pins.active().is_empty() {
-            reader = None;
-            pins.wait(IDLE);
-            continue;
-        }
-        if reader.is_none() {
-            match open(&path) {
-                Ok(opened) => reader = Some(opened),
+        if self.reader.is_none() {
+            match open(&self.work.store) {
+                Ok(opened) => self.reader = Some(opened),
                 Err(failure) => log::warn!("pins wait: {failure}"),
             }
         }
-        if let Some(reader) = &mut reader {
-            pass(pins, &mut copier, reader, stop);
+        match (&mut self.copier, &mut self.reader) {
+            (Some(copier), Some(reader)) => pass(pins, copier, reader, now, stop),
+            _ => Ok(()),
         }
-        pins.wait(interval);
-    }
-    if let Err(error) = copier.close() {
-        log::error!("event ring: {error}");
     }
 }

@@ -6,7 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::StoreError;
+use crate::volume::VolumeWrite;
+use crate::volume::block::FileDev;
 use crate::volume::dir::io_error;
+use crate::volume::fat::FatVolume;
 
 /// File of the pins in the event ring of a `dir` store.
 pub const PINS_FILE: &str = "pins.dat";
@@ -29,10 +32,18 @@ pub fn pins_path(events: &Path) -> PathBuf {
     events.join(PINS_FILE)
 }
 
+#[derive(Debug)]
+enum At {
+    /// A file.
+    Dir(PathBuf),
+    /// The event ring of a card.
+    Card(Box<FatVolume<FileDev>>),
+}
+
 /// See the module. One object writes at a time: the process that holds the store.
 #[derive(Debug)]
 pub struct PinsFile {
-    path: PathBuf,
+    at: At,
     /// Counter of the slot that counts.
     writes: u64,
 }
@@ -62,40 +73,91 @@ fn decode(slot: &[u8]) -> Option<(u64, &[u8])> {
     whole.then_some((u64::from_le_bytes(slot[8..16].try_into().ok()?), list))
 }
 
+/// Counter and list of the newer whole slot; an empty list when there is none.
+fn newest<'a>(slots: impl Iterator<Item = &'a [u8]>) -> (u64, Vec<u8>) {
+    let newest = slots.filter_map(decode).max_by_key(|(writes, _)| *writes);
+    newest.map_or((0, Vec::new()), |(writes, list)| (writes, list.to_vec()))
+}
+
 impl PinsFile {
     /// Reads the list that is at `path`, beside whoever writes; an empty one when there is none that is whole.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn open(path: PathBuf) -> Result<(Self, Vec<u8>), StoreError> {
-        let bytes = match std::fs::read(&path) {
+        let bytes = match read_slots(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(io_error("read", &path)(error).into()),
         };
-        let newest = bytes.chunks(PINS_SLOT_BYTES).filter_map(decode).max_by_key(|(writes, _)| *writes);
-        let (writes, list) = newest.map_or((0, Vec::new()), |(writes, list)| (writes, list.to_vec()));
-        Ok((Self { path, writes }, list))
+        let (writes, list) = newest(bytes.chunks(PINS_SLOT_BYTES));
+        Ok((Self { at: At::Dir(path), writes }, list))
+    }
+
+    /// Reads the list of the event ring of a card.
+    pub(crate) fn open_card(volume: FatVolume<FileDev>) -> Result<(Self, Vec<u8>), StoreError> {
+        let slots = [volume.read_pins(0)?, volume.read_pins(1)?];
+        let (writes, list) = newest(slots.iter().map(Vec::as_slice));
+        Ok((Self { at: At::Card(Box::new(volume)), writes }, list))
     }
 
     /// Writes `list` into the slot that does not count, durably; then it counts.
     ///
     /// # Errors
-    /// The list is longer than [`PINS_LIST_BYTES_MAX`], or the file cannot be written; the list before still counts.
+    /// The list is longer than [`PINS_LIST_BYTES_MAX`], or it cannot be written; the list before still counts.
     pub fn store(&mut self, list: &[u8]) -> Result<(), StoreError> {
         if list.len() > PINS_LIST_BYTES_MAX {
             return Err(StoreError::Option { what: "the list of pins: 64 KiB at most" });
         }
         let writes = self.writes + 1;
-        let at = writes % 2 * PINS_SLOT_BYTES as u64;
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).open(&self.path);
-        let file = file.map_err(io_error("open", &self.path))?;
-        file.write_all_at(&encode(writes, list), at).map_err(io_error("write", &self.path))?;
-        file.sync_data().map_err(io_error("flush", &self.path))?;
+        let (slot, bytes) = (writes % 2, encode(writes, list));
+        match &mut self.at {
+            At::Dir(path) => write_slot(path, slot, &bytes)?,
+            At::Card(volume) => volume.write_pins(slot, &bytes)?,
+        }
         self.writes = writes;
         Ok(())
     }
+
+    /// Whether the list is still where it was opened. Costs a system call.
+    ///
+    /// # Errors
+    /// The medium is away, or another one is there.
+    pub fn is_there(&self) -> Result<(), StoreError> {
+        match &self.at {
+            At::Dir(path) => {
+                std::fs::metadata(path).map_err(io_error("look for", path))?;
+                Ok(())
+            }
+            At::Card(volume) => Ok(VolumeWrite::is_there(&**volume, false)?),
+        }
+    }
+}
+
+/// Both slots of a file: at its beginning and in its middle. On a card, seen as files, it is larger than they are.
+fn read_slots(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = std::fs::File::open(path)?;
+    let middle = file.metadata()?.len() / 2;
+    let mut bytes = vec![0; 2 * PINS_SLOT_BYTES];
+    for (slot, at) in bytes.chunks_exact_mut(PINS_SLOT_BYTES).zip([0, middle]) {
+        // What cannot be read is no slot.
+        let _ = file.read_exact_at(slot, at);
+    }
+    Ok(bytes)
+}
+
+fn write_slot(path: &Path, slot: u64, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).open(path);
+    let file = file.map_err(io_error("open", path))?;
+    let length = file.metadata().map_err(io_error("inspect", path))?.len();
+    if length < PINS_BYTES {
+        // Made anew, or cut short.
+        file.set_len(PINS_BYTES).map_err(io_error("lengthen", path))?;
+    }
+    let at = slot * (length.max(PINS_BYTES) / 2);
+    file.write_all_at(bytes, at).map_err(io_error("write", path))?;
+    Ok(file.sync_data().map_err(io_error("flush", path))?)
 }
 
 #[cfg(test)]

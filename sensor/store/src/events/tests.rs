@@ -58,6 +58,44 @@ fn it_grows_shrinks_and_goes_as_its_share_says() {
 }
 
 #[test]
+fn an_event_ring_with_something_in_it_does_not_go_unasked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = Store::create_any(&options(&path, 100, EventShare::Percent(20))).unwrap();
+    let shrunk = |mib, share| Store::open(&options(&path, mib, share)).map(drop);
+    let events = store.open_events().unwrap().unwrap();
+    drop(store);
+    let mut recorder = events.recorder(crate::RecorderOptions::inline(), crate::Reading::default()).unwrap();
+    let tap = hindcap_wire::packet::Interface {
+        link_type: hindcap_wire::packet::LinkType::ETHERNET,
+        snaplen: 0,
+        name: "tap".into(),
+    };
+    let interface = recorder.interface(&tap).unwrap();
+    let timestamp = hindcap_wire::time::Timestamp(7);
+    let packet = hindcap_wire::packet::Packet { timestamp, interface, orig_len: 60, bytes: &[2; 60] };
+    recorder.push(&packet);
+    recorder.close(crate::Reading::default()).unwrap();
+    let before = shapes(&path);
+    for share in [EventShare::Percent(20), EventShare::Keep] {
+        let error = shrunk(16, share).unwrap_err().to_string();
+        assert!(
+            error.contains("1 segment of pinned sessions") && error.contains("--event-share 0%"),
+            "{error}"
+        );
+        assert_eq!(shapes(&path), before, "nothing was changed");
+    }
+    shrunk(60, EventShare::Percent(20)).unwrap();
+    assert_eq!(shapes(&path).1, Some(2), "there is room");
+    shrunk(16, EventShare::Percent(0)).unwrap();
+    assert_eq!(shapes(&path).1, None, "asked for");
+    // An empty one is nobody's loss.
+    shrunk(100, EventShare::Percent(20)).unwrap();
+    shrunk(16, EventShare::Percent(20)).unwrap();
+    assert_eq!(shapes(&path).1, None);
+}
+
+#[test]
 fn a_store_too_small_for_one_records_without() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");

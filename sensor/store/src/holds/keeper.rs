@@ -7,6 +7,7 @@
 //! recorder's start or after it was not synchronised, for a day after a step. A hold made under a clock that is not
 //! synchronised is not dated at all; it counts from the first synchronised moment on. A clock that goes back ends nothing.
 
+use hindcap_wire::counted::Counted;
 use hindcap_wire::message::{Held, HoldId, HoldPart, Released};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 
@@ -19,9 +20,9 @@ const STEADY_NANOS: u64 = 3_600 * NANOS_PER_SEC;
 /// How long after it has stepped.
 const STEPPED_NANOS: u64 = 86_400 * NANOS_PER_SEC;
 
-/// Whether the clock may end holds.
+/// Whether the clock may end holds, and whatever else is not to end early.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Steadiness {
+pub struct Steadiness {
     steady_nanos: u64,
     stepped_nanos: u64,
     /// Monotonic time from which on it may.
@@ -34,17 +35,18 @@ impl Steadiness {
     }
 
     /// One that asks for other lengths of time: synchronised for the first, not stepped for the second.
-    pub(crate) const fn with(now: Reading, steady_nanos: u64, stepped_nanos: u64) -> Self {
+    #[must_use]
+    pub const fn with(now: Reading, steady_nanos: u64, stepped_nanos: u64) -> Self {
         Self { steady_nanos, stepped_nanos, from: now.monotonic_nanos.saturating_add(steady_nanos) }
     }
 
     /// The wall clock has stepped.
-    pub(crate) fn stepped(&mut self, now: Reading) {
+    pub fn stepped(&mut self, now: Reading) {
         self.from = self.from.max(now.monotonic_nanos.saturating_add(self.stepped_nanos));
     }
 
     /// Whether a wall clock reading can end something that is not to end early.
-    pub(crate) fn trusts(&mut self, now: Reading) -> bool {
+    pub fn trusts(&mut self, now: Reading) -> bool {
         if now.clock == ClockState::NotSynchronised {
             self.from = self.from.max(now.monotonic_nanos.saturating_add(self.steady_nanos));
         }
@@ -231,9 +233,9 @@ pub(crate) fn sealed(
     }
     if !room || !after.fits() {
         log::warn!(
-            "segment of generation {generation} is asked for by a hold, but holds take {} of {} segments already",
+            "segment of generation {generation} is asked for by a hold, but holds take {} of {} already",
             share.segments,
-            share.segments_max
+            Counted(share.segments_max.into(), "segment")
         );
     }
     after.fits().then_some(after)

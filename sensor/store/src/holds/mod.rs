@@ -16,12 +16,14 @@ mod tests;
 
 use std::fmt;
 
+use hindcap_wire::counted::Counted;
 use hindcap_wire::limits::{HOLD_SECS_MAX, HOLD_WHO_BYTES_MAX, HOLD_WHY_BYTES_MAX};
 use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::message::{HeldShare, HoldId, HoldInfo, HoldList, HoldPart};
 use hindcap_wire::time::{NANOS_PER_SEC, TimeRange, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use keeper::Steadiness;
 pub use mailbox::HoldControl;
 pub(crate) use mailbox::{Command, Mailbox};
 
@@ -150,8 +152,9 @@ impl fmt::Display for HoldError {
         match self {
             Self::NoRoom { needs, needs_bytes, free, segments_max } => write!(
                 f,
-                "needs {needs} segments ({}), {free} are free of {segments_max} that holds may take; shorten the range, \
+                "needs {} ({}), {free} are free of {segments_max} that holds may take; shorten the range, \
                  release another hold, or take a part (--partial)",
+                Counted((*needs).into(), "segment"),
                 Bytes(*needs_bytes)
             ),
             Self::NoShare => f.write_str(

@@ -117,14 +117,14 @@ impl Recorder {
     /// The writer is done with a chunk.
     pub(super) fn emptied(&mut self, result: Result<(), String>) {
         let Some(mut emptying) = self.aging.emptying.take() else { return };
-        match result {
-            Ok(()) => emptying.chunk += 1,
-            Err(error) => {
+        let failed = result.err().map(|error| {
+            format!("segment {} has passed the maximum age and cannot be emptied: {error}", emptying.number)
+        });
+        match &failed {
+            None => emptying.chunk += 1,
+            Some(why) => {
                 // What cannot be emptied may be recorded over; the next look finds others.
-                log::error!(
-                    "segment {} has passed the maximum age and cannot be emptied: {error}",
-                    emptying.number
-                );
+                log::error!("{why}");
                 emptying.chunk = self.aging.chunks;
             }
         }
@@ -133,6 +133,7 @@ impl Recorder {
             self.aging.emptying = Some(emptying);
             return;
         }
+        self.health.emptied(self.clock.now.wall, failed);
         self.ring.forget(emptying.number);
         self.note_emptying(None);
     }

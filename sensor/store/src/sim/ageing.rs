@@ -1,5 +1,5 @@
 //! Segments that have passed the maximum age: emptied on a quiet link, held ones kept, and in every state that a power cut
-//! leaves each of them is whole or unused; the next recorder finishes what was begun.
+//! leaves each of them is whole or unused; the next recorder finishes what was begun. The same for every volume.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -10,11 +10,12 @@ use hindcap_wire::packet::Packet;
 
 use super::explore::{Driver, Medium, Random, SEGMENT, UUID, content, reading};
 use super::*;
+use crate::volume::Area;
 use crate::writer::emptying::header_goes_first;
 use crate::{Reader, ReaderOptions, Store};
 
-const SEGMENTS: u32 = 5;
-const SECTOR: usize = 512;
+/// Of every volume that these runs are made on.
+pub(crate) const SEGMENTS: u32 = 5;
 
 fn formatted() -> SimVolume {
     let volume = SimVolume::new(SEGMENT, SEGMENTS);
@@ -23,13 +24,12 @@ fn formatted() -> SimVolume {
 }
 
 /// Lets `secs` pass without a packet.
-fn quiet(driver: &mut Driver<SimVolume>, secs: u64) {
+fn quiet<M: Medium>(driver: &mut Driver<M>, secs: u64) {
     (0..secs * 10).for_each(|_| driver.wait(100));
 }
 
 /// Three sealed segments of old packets, generation 2 held, and an open one.
-fn recorded() -> (SimVolume, Driver<SimVolume>) {
-    let volume = formatted();
+fn recorded<M: Medium>(volume: M) -> (M, Driver<M>) {
     let mut driver = Driver::new(volume.clone());
     driver.max_age_secs = 3_600;
     driver.start();
@@ -43,7 +43,7 @@ fn recorded() -> (SimVolume, Driver<SimVolume>) {
 }
 
 /// Packets by generation, as a reader without a clock serves them.
-fn packets(volume: &SimVolume) -> BTreeMap<u64, usize> {
+fn packets<M: Medium>(volume: &M) -> BTreeMap<u64, usize> {
     let mut reader = Reader::open(volume.clone(), ReaderOptions::default()).unwrap();
     let mut found = BTreeMap::new();
     for segment in reader.segments().to_vec() {
@@ -60,14 +60,29 @@ fn packets(volume: &SimVolume) -> BTreeMap<u64, usize> {
 }
 
 /// Segments that hold anything but zeros.
-fn written(volume: &SimVolume) -> usize {
-    let image = volume.image();
-    image.segments.iter().filter(|bytes| bytes.iter().any(|byte| *byte != 0)).count()
+fn written<M: Medium>(volume: &M) -> usize {
+    let mut bytes = vec![0; SEGMENT as usize];
+    (0..volume.geometry().segments)
+        .filter(|number| {
+            volume.read(Area::Segment(*number), 0, &mut bytes).unwrap();
+            bytes.iter().any(|byte| *byte != 0)
+        })
+        .count()
 }
 
 #[test]
 fn on_a_quiet_link_old_segments_are_emptied_and_held_ones_are_not() {
-    let (volume, mut driver) = recorded();
+    old_segments_are_emptied(formatted());
+}
+
+#[test]
+fn every_cut_leaves_each_segment_whole_or_unused_and_the_next_recorder_finishes() {
+    assert!(every_cut_of_emptying(formatted()).unwrap() >= 60);
+}
+
+/// On an empty store of [`SEGMENTS`] segments.
+pub(crate) fn old_segments_are_emptied<M: Medium>(volume: M) {
+    let (volume, mut driver) = recorded(volume);
     quiet(&mut driver, 570);
     assert_eq!(packets(&volume), BTreeMap::from([(1, 20), (2, 20), (3, 20)]), "the clock is not trusted yet");
     quiet(&mut driver, 110);
@@ -85,8 +100,30 @@ fn on_a_quiet_link_old_segments_are_emptied_and_held_ones_are_not() {
 }
 
 #[test]
+fn what_cannot_be_emptied_is_told_until_another_one_can() {
+    use crate::volume::block::Fault;
+    let (mut told, mut ended) = (0, 0);
+    for skip in 0..16 {
+        let (volume, mut driver) = recorded(formatted());
+        quiet(&mut driver, 570);
+        volume.set_fault(Some(Fault { from: volume.operations() + skip, count: 1, errno: 5 }));
+        let health = driver.recorder.as_ref().unwrap().health();
+        let mut said = None;
+        for _ in 0..200 {
+            quiet(&mut driver, 1);
+            said = said.or(health.snapshot().emptying_fails);
+        }
+        let said = said.is_some_and(|(_, why)| why.contains("cannot be emptied"));
+        told += usize::from(said);
+        ended += usize::from(said && health.snapshot().emptying_fails.is_none());
+    }
+    // Of two segments: when the first fails, the second ends it.
+    assert!(told > 3 && ended == told, "{told} {ended}");
+}
+
+#[test]
 fn what_is_too_old_is_not_given_out_even_before_it_is_gone() {
-    let (volume, mut driver) = recorded();
+    let (volume, mut driver) = recorded(formatted());
     let now = reading(driver.now).wall;
     let times = [now.minus_nanos(7_200_000_000_000), now.minus_nanos(60_000_000_000)];
     let interface = driver.interface;
@@ -115,11 +152,12 @@ fn what_is_too_old_is_not_given_out_even_before_it_is_gone() {
 
 /// A summary vouches for batches: it must be gone before anything of them is, header included, or damage would be told where
 /// something was emptied in order.
-fn no_summary_without_header(volume: &SimVolume) -> Result<(), String> {
-    let image = volume.image();
-    for (number, bytes) in image.segments.iter().enumerate() {
+fn no_summary_without_header<M: Medium>(volume: &M) -> Result<(), String> {
+    let mut bytes = vec![0; SEGMENT as usize];
+    for number in 0..volume.geometry().segments {
+        volume.read(Area::Segment(number), 0, &mut bytes).unwrap();
         let page = bytes.len() - PAGE_BYTES as usize;
-        let header = bytes[..SECTOR].iter().any(|byte| *byte != 0);
+        let header = bytes[..512].iter().any(|byte| *byte != 0);
         if !header && bytes[page..].iter().any(|byte| *byte != 0) {
             return Err(format!("segment {number} has a summary and no header"));
         }
@@ -128,43 +166,39 @@ fn no_summary_without_header(volume: &SimVolume) -> Result<(), String> {
 }
 
 #[test]
-fn every_cut_leaves_each_segment_whole_or_unused_and_the_next_recorder_finishes() {
-    let states = cut_everywhere().unwrap();
-    assert!(states >= 60, "{states}");
-}
-
-#[test]
 fn canary_an_ager_that_begins_with_the_header_is_caught() {
     header_goes_first(true);
-    let caught = cut_everywhere();
+    let caught = every_cut_of_emptying(formatted());
     header_goes_first(false);
     assert!(caught.unwrap_err().contains("has a summary and no header"));
 }
 
-fn cut_everywhere() -> Result<u32, String> {
-    let (volume, mut driver) = recorded();
-    let mut durable = Medium::image(&volume);
+/// On an empty store of [`SEGMENTS`] segments; gives the number of states.
+pub(crate) fn every_cut_of_emptying<M: Medium>(volume: M) -> Result<u32, String> {
+    let (volume, mut driver) = recorded(volume);
+    let mut durable = volume.image();
     drop(volume.take_log());
     quiet(&mut driver, 680);
     let log = volume.take_log();
-    let (mut unflushed, mut random, mut states): (Vec<&Operation>, _, u32) = (Vec::new(), Random(11), 0);
+    let (mut unflushed, mut random, mut states): (Vec<&M::Operation>, _, u32) = (Vec::new(), Random(11), 0);
     for operation in &log {
-        match operation {
-            Operation::Write { .. } => unflushed.push(operation),
-            Operation::Flush(_) => unflushed.retain(|write| {
-                let flushed = <SimVolume as Medium>::flushes(operation, write);
+        if M::is_write(operation) {
+            unflushed.push(operation);
+        } else {
+            unflushed.retain(|write| {
+                let flushed = M::flushes(operation, write);
                 if flushed {
-                    durable.1.apply(write, SECTOR, || true);
+                    M::apply(&mut durable, write, &mut || true);
                 }
                 !flushed
-            }),
+            });
         }
         for kind in 0..3 {
             let mut image = durable.clone();
             for write in &unflushed {
-                image.1.apply(write, SECTOR, || kind == 1 || (kind == 2 && random.below(2) == 0));
+                M::apply(&mut image, write, &mut || kind == 1 || (kind == 2 && random.below(2) == 0));
             }
-            let volume = <SimVolume as Medium>::with_image(image).unwrap();
+            let volume = M::with_image(image).unwrap();
             no_summary_without_header(&volume)?;
             let found = packets(&volume);
             assert_eq!(found.get(&2), Some(&20), "the held one, after {states} states");

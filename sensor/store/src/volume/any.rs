@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use hindcap_wire::limits::SEGMENT_BYTES_MIN;
 
-use super::block::FileDev;
+use super::block::{Access, BlockDev as _, FileDev};
 use super::dir::{DirReader, DirVolume};
 use super::fat::FatVolume;
 use super::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
-use crate::place::open_card;
+use crate::place::card_store;
 use crate::{Store, StoreError, StoreOptions, StoreSize};
 
 /// Where a store is.
@@ -52,14 +52,34 @@ pub enum AnyVolume {
     /// A card.
     Fat(Box<FatVolume<FileDev>>),
     /// Nothing that can be used, yet or any more: every operation fails until it is opened again.
-    Absent(Place),
+    Absent(Absent),
 }
 
-impl Place {
+/// What is to be opened when it comes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Absent {
+    /// A directory.
+    Dir(PathBuf),
+    /// A card.
+    Fat(FileDev),
+}
+
+impl Absent {
+    pub(crate) fn of(place: &Place) -> Self {
+        match place {
+            Place::Dir(path) => Self::Dir(path.clone()),
+            Place::Fat(path) => Self::Fat(FileDev::absent(path, Access::Write)),
+        }
+    }
+
     fn absent<T>(&self, operation: &'static str) -> Result<T, VolumeError> {
-        let (Self::Dir(path) | Self::Fat(path)) = self;
+        let path = match self {
+            Self::Dir(path) => path,
+            Self::Fat(dev) => dev.path(),
+        };
         let source = io::Error::new(io::ErrorKind::NotFound, "the medium is not there");
-        Err(VolumeError::Io { operation, path: path.clone(), source })
+        Err(VolumeError::Io { operation, path: path.to_path_buf(), source })
     }
 }
 
@@ -176,16 +196,26 @@ impl VolumeWrite for AnyVolume {
 
     /// A store that is not there is never made: a person does that.
     fn reopen(&mut self) -> Result<(), StoreError> {
-        let place = match self {
+        let mut place = match self {
             Self::Fat(volume) => return volume.reopen(),
             Self::Absent(place) => place.clone(),
-            Self::Dir(volume) => Place::Dir(volume.path().to_path_buf()),
+            Self::Dir(volume) => Absent::Dir(volume.path().to_path_buf()),
         };
         // Its lock goes with what was open.
         *self = Self::Absent(place.clone());
-        *self = match place {
-            Place::Dir(path) => Self::Dir(Store::open(&StoreOptions::new(path, StoreSize::Keep))?.volume),
-            Place::Fat(path) => Self::Fat(Box::new(open_card(&path)?.volume)),
+        *self = match &mut place {
+            Absent::Dir(path) => {
+                Self::Dir(Store::open(&StoreOptions::new(path.clone(), StoreSize::Keep))?.volume)
+            }
+            Absent::Fat(dev) => {
+                dev.reopen()?;
+                let opened = card_store(dev.clone());
+                if opened.is_err() {
+                    // Whoever wants to look at it, or format it, can.
+                    dev.close();
+                }
+                Self::Fat(Box::new(opened?.volume))
+            }
         };
         Ok(())
     }

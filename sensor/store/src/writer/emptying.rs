@@ -12,14 +12,18 @@ pub(super) fn empty_chunk(volume: &mut impl VolumeWrite, segment: u32, chunk: u3
     let area = Area::Segment(segment);
     let zeros = AlignedBuf::new(CHUNK_BYTES as usize);
     if chunk == 0 {
-        let summary = (u64::from(volume.geometry().segment_bytes - PAGE_BYTES), PAGE_BYTES as usize);
-        // One sector, which is written whole or not at all: a torn page would damage what still counts.
-        let header = (0, volume.geometry().sector_bytes as usize);
+        let page = PAGE_BYTES as usize;
+        // One sector changes, which is written whole or not at all: a page that is torn is as before, or without its header.
+        let mut first = AlignedBuf::new(page);
+        volume.read(area, 0, &mut first)?;
+        first[..volume.geometry().sector_bytes as usize].fill(0);
+        let summary = (u64::from(volume.geometry().segment_bytes - PAGE_BYTES), &zeros[..page]);
+        let header = (0, &first[..page]);
         let order = [summary, header];
         #[cfg(test)]
         let order = if HEADER_FIRST.get() { [header, summary] } else { order };
         for (at, bytes) in order {
-            volume.write(area, at, &zeros[..bytes])?;
+            volume.write(area, at, bytes)?;
             volume.flush(area)?;
         }
     }

@@ -29,7 +29,7 @@ pub(crate) struct Note {
 pub(crate) fn text(now: Timestamp, segments: u32, notes: &mut [Note]) -> String {
     notes.sort_by_key(|note| note.generation);
     let mut text = format!(
-        "Hindcap store: {} of {segments} segments hold something. Noted at {now}.\n\
+        "Hindcap store: {} of {segments} segments in use. Noted at {now}.\n\
          Each line is a file segments/NUMBER.pcapng, which Wireshark and tcpdump open; oldest first, newest last.\n\
          When the ring is full, the oldest is overwritten: its file then holds newer packets than is said here.\n\n\
          number  first packet                    last packet                     packets       generation  state\n",

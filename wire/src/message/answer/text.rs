@@ -39,7 +39,7 @@ impl fmt::Display for Bytes {
 
 /// `1 packet`, `2 packets`.
 fn count(f: &mut fmt::Formatter<'_>, number: u64, word: &str) -> fmt::Result {
-    write!(f, "{number} {word}{}", if number == 1 { "" } else { "s" })
+    write!(f, "{}", crate::counted::Counted(number, word))
 }
 
 impl fmt::Display for TimeRange {

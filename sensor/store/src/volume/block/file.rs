@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
@@ -96,12 +96,17 @@ impl std::error::Error for OpenError {
     }
 }
 
-/// See the module. Clones share what is open: when one opens it anew, all see that.
+/// See the module. Clones share what is open. When one opens it anew, the others fail as if the device were away until they
+/// do so too: what they know of it may be of another card.
 #[derive(Clone, Debug)]
 pub struct FileDev {
     path: PathBuf,
     access: Access,
     shared: Arc<RwLock<Link>>,
+    /// Which opening this clone knows.
+    opening: u64,
+    /// Failed flushes of that opening that this clone has told.
+    failed_flushes: u64,
 }
 
 /// What a name means at the moment.
@@ -110,6 +115,8 @@ struct Link {
     /// Shape, also of what was there last.
     geometry: DevGeometry,
     open: Option<Arc<Open>>,
+    /// Counts what was opened.
+    opening: u64,
 }
 
 /// An open device.
@@ -120,6 +127,8 @@ struct Open {
     reader: File,
     writer: Option<File>,
     direct: AtomicBool,
+    /// The system tells a failed flush once, to whichever clone flushes first; all must hear of it.
+    failed_flushes: AtomicU64,
 }
 
 /// What tells a device from one that has its name later: file system, inode, device number.
@@ -136,8 +145,31 @@ impl FileDev {
     /// See [`OpenError`].
     pub fn open(path: &Path, access: Access) -> Result<Self, OpenError> {
         let open = Arc::new(Open::new(path, access)?);
-        let link = Link { geometry: open.geometry, open: Some(open) };
-        Ok(Self { path: path.to_path_buf(), access, shared: Arc::new(RwLock::new(link)) })
+        let link = Link { geometry: open.geometry, open: Some(open), opening: 1 };
+        Ok(Self { opening: 1, ..Self::with(path, access, link) })
+    }
+
+    /// A device that is not there yet: everything fails until [`BlockDev::reopen`] finds it.
+    #[must_use]
+    pub fn absent(path: &Path, access: Access) -> Self {
+        let geometry = DevGeometry { sectors: 0, erase_bytes: 0, whole_disk: false, start: 0 };
+        Self::with(path, access, Link { geometry, open: None, opening: 0 })
+    }
+
+    fn with(path: &Path, access: Access, link: Link) -> Self {
+        let shared = Arc::new(RwLock::new(link));
+        Self { path: path.to_path_buf(), access, shared, opening: 0, failed_flushes: 0 }
+    }
+
+    /// A clone that takes part in what is open now.
+    ///
+    /// # Errors
+    /// Nothing is open.
+    pub fn joined(&self) -> io::Result<Self> {
+        let link = self.link();
+        let open = link.open.as_ref().ok_or_else(away)?;
+        let failed_flushes = open.failed_flushes.load(SeqCst);
+        Ok(Self { opening: link.opening, failed_flushes, ..self.clone() })
     }
 
     /// Makes an image file of `bytes` zeros, allocated only where it is written; an existing file stays as it is.
@@ -161,8 +193,16 @@ impl FileDev {
 
     /// What is open.
     fn there(&self) -> io::Result<Arc<Open>> {
-        self.link().open.clone().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is not there"))
+        let link = self.link();
+        if link.opening != self.opening {
+            return Err(away());
+        }
+        link.open.clone().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is not there"))
     }
+}
+
+fn away() -> io::Error {
+    rustix::io::Errno::NODEV.into()
 }
 
 impl Open {
@@ -218,7 +258,8 @@ impl Open {
             }
         };
         let identity = identity(&metadata);
-        Ok(Self { geometry, identity, reader, writer, direct: AtomicBool::new(direct) })
+        let (direct, failed_flushes) = (AtomicBool::new(direct), AtomicU64::new(0));
+        Ok(Self { geometry, identity, reader, writer, direct, failed_flushes })
     }
 
     fn writer(&self) -> io::Result<&File> {
@@ -294,7 +335,18 @@ impl BlockDev for FileDev {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.there()?.writer()?.sync_data()
+        let open = self.there()?;
+        let flushed = open.writer()?.sync_data();
+        if flushed.is_err() {
+            open.failed_flushes.fetch_add(1, SeqCst);
+        }
+        let failed = open.failed_flushes.load(SeqCst);
+        if std::mem::replace(&mut self.failed_flushes, failed) == failed {
+            return flushed;
+        }
+        flushed.and(Err(io::Error::other(
+            "a flush of the other ring failed, and with it what was not yet durable",
+        )))
     }
 
     /// A hole in an image; the kernel makes it a discard that leaves zeros, or refuses, on a device.
@@ -330,11 +382,24 @@ impl BlockDev for FileDev {
         Ok(())
     }
 
+    fn close(&mut self) {
+        self.shared.write().unwrap_or_else(PoisonError::into_inner).open = None;
+    }
+
     fn reopen(&mut self) -> Result<(), OpenError> {
+        // Another clone may have done so: opening it again would put that one out.
+        if let Ok(joined) = self.joined().and_then(|joined| joined.is_there().map(|()| joined)) {
+            if joined.opening != self.opening {
+                *self = joined;
+                return Ok(());
+            }
+        }
         let mut link = self.shared.write().unwrap_or_else(PoisonError::into_inner);
         // Its lock, and its exclusive hold on the device, go first.
         link.open = None;
         let open = Arc::new(Open::new(&self.path, self.access)?);
+        link.opening += 1;
+        (self.opening, self.failed_flushes) = (link.opening, 0);
         (link.geometry, link.open) = (open.geometry, Some(open));
         Ok(())
     }

@@ -91,6 +91,9 @@ pub trait BlockDev {
         Ok(())
     }
 
+    /// Lets go of what was opened, so that others can have it.
+    fn close(&mut self) {}
+
     /// Lets go of what was opened and opens what the name means now. After an error nothing is open.
     ///
     /// # Errors

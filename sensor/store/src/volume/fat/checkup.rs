@@ -9,6 +9,7 @@ use super::layout::{Extent, Layout};
 use super::names::{Found, Parser};
 use super::probe::Located;
 use crate::volume::block::{BlockDev, SECTOR_BYTES};
+use hindcap_wire::counted::Counted;
 use hindcap_wire::ledger::{HEADER_END, SegmentHeader};
 
 /// Sectors of a FAT read at once.
@@ -19,55 +20,78 @@ const DIRECTORY_BYTES_MAX: u64 = 2 << 20;
 /// Segments named in one message.
 const NAMED_MAX: usize = 5;
 
-/// See the module.
+/// What one of the card's rings is like. See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkup {
     /// Per segment: it is whole and may be written.
     pub usable: Vec<bool>,
-    /// `CONTENTS.txt`, state and catalog are where they were put.
+    /// `CONTENTS.txt`, state, catalog and the list of pins are where they were put. Only an event ring has pins.
     pub contents: bool,
     pub state: bool,
     pub catalog: bool,
+    pub pins: bool,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
 
-/// Looks at FATs and directories.
+/// Looks at FATs and directories, for the store's ring and its event ring.
 ///
 /// # Errors
 /// Neither FAT can be read.
-pub(crate) fn examine(dev: &impl BlockDev, located: &Located) -> Result<Checkup, FatError> {
-    let layout = &located.layout;
+pub(crate) fn examine(
+    dev: &impl BlockDev,
+    located: &Located,
+) -> Result<(Checkup, Option<Checkup>), FatError> {
+    let events = located.layout.event_ring();
+    let mut tree = Tree::new(&located.layout, events.as_ref());
+    tree.walk(dev, located);
+    let general = examine_ring(dev, located, &tree, 0)?;
+    let events = if events.is_some() { Some(examine_ring(dev, located, &tree, 1)?) } else { None };
+    Ok((general, events))
+}
+
+fn examine_ring(
+    dev: &impl BlockDev,
+    located: &Located,
+    tree: &Tree<'_>,
+    which: usize,
+) -> Result<Checkup, FatError> {
+    let Owned { layout, .. } = &tree.rings[which];
+    let (name, folder) = if which == 0 { ("", "") } else { (" of the event ring", "events/") };
     let segments: Vec<Extent> = (0..layout.segments).map(|number| layout.segment(number)).collect();
     let chained = chains(dev, located, &segments)?;
-    let few = chains(dev, located, &[layout.names, layout.contents, layout.state, layout.catalog])?;
-    let mut tree = Tree::new(layout);
-    tree.walk(dev, located);
+    let pins = located.layout.events.filter(|_| which > 0).map(|events| events.pins);
+    let files = [Some(layout.contents), Some(layout.state), Some(layout.catalog), pins];
+    let extents: Vec<Extent> = files.into_iter().flatten().collect();
+    let few = chains(dev, located, &extents)?;
+    let is_there = |file: usize| few.get(file) == Some(&true) && !tree.taken(extents[file]);
     let mut checkup = Checkup {
         usable: Vec::new(),
-        contents: few[1] && !tree.taken(layout.contents),
-        state: few[2] && !tree.taken(layout.state),
-        catalog: few[3] && !tree.taken(layout.catalog),
+        contents: is_there(0),
+        state: is_there(1),
+        catalog: is_there(2),
+        pins: is_there(3),
         warnings: Vec::new(),
     };
     let mut list = Lists::default();
     for number in 0..layout.segments {
-        let ours = || header_is_ours(dev, located, number);
-        let usable = chained[number as usize] && tree.leaves(number, ours, &mut list);
+        let ours = || header_is_ours(dev, located, layout, number);
+        let usable = chained[number as usize] && tree.leaves(which, number, ours, &mut list);
         if !usable {
-            let replaced = tree.misplaced.contains(&number);
+            let replaced = tree.rings[which].misplaced.contains(&number);
             if replaced { &mut list.replaced } else { &mut list.removed }.push(number);
         }
         checkup.usable.push(usable);
     }
-    list.say(layout.segments, &mut checkup.warnings);
-    for (there, file) in [
-        (checkup.contents, "CONTENTS.txt"),
-        (checkup.state, "hindcap.state"),
-        (checkup.catalog, "catalog.dat"),
+    list.say(layout.segments, name, &mut checkup.warnings);
+    for (there, file, cost) in [
+        (checkup.contents, "CONTENTS.txt", "the store works without it"),
+        (checkup.state, "hindcap.state", "the store works without it"),
+        (checkup.catalog, "catalog.dat", "the store works without it"),
+        (checkup.pins || pins.is_none(), "pins.dat", "no session can be pinned until the card is formatted"),
     ] {
         if !there {
-            checkup.warnings.push(format!("{file} was removed or replaced; the store works without it"));
+            checkup.warnings.push(format!("{folder}{file} was removed or replaced; {cost}"));
         }
     }
     Ok(checkup)
@@ -142,9 +166,8 @@ impl<'a, D: BlockDev> Fat<'a, D> {
     }
 }
 
-/// Whether segment `number` begins with a header of this store.
-fn header_is_ours(dev: &impl BlockDev, located: &Located, number: u32) -> bool {
-    let layout = &located.layout;
+/// Whether segment `number` begins with a header of this ring.
+fn header_is_ours(dev: &impl BlockDev, located: &Located, layout: &Layout, number: u32) -> bool {
     let mut first = [0; SECTOR_BYTES];
     let sector = located.base + layout.sector_of(layout.segment(number).first);
     dev.read(sector, &mut first).is_ok()
@@ -154,22 +177,34 @@ fn header_is_ours(dev: &impl BlockDev, located: &Located, number: u32) -> bool {
             .is_some_and(|header| header.store == layout.uuid)
 }
 
-/// What the directories say about the ring's clusters.
-struct Tree<'a> {
-    layout: &'a Layout,
+/// A ring, and what the directories say about its clusters.
+struct Owned {
+    layout: Layout,
     /// Per segment, the file that begins where it does.
     owners: Vec<Option<Found>>,
-    /// First clusters of files that begin elsewhere inside our areas, not counting what we put there.
-    intruders: Vec<u32>,
     /// Segments whose name another file bears.
     misplaced: Vec<u32>,
+}
+
+/// What the directories say about the clusters of all rings.
+struct Tree<'a> {
+    layout: &'a Layout,
+    /// The store's ring, and its event ring.
+    rings: Vec<Owned>,
+    /// First clusters of files that begin elsewhere inside our areas, not counting what we put there.
+    intruders: Vec<u32>,
     unread: bool,
 }
 
 impl<'a> Tree<'a> {
-    fn new(layout: &'a Layout) -> Self {
-        let owners = vec![None; layout.segments as usize];
-        Self { layout, owners, intruders: Vec::new(), misplaced: Vec::new(), unread: false }
+    fn new(layout: &'a Layout, events: Option<&Layout>) -> Self {
+        let owned = |ring: &Layout| Owned {
+            layout: *ring,
+            owners: vec![None; ring.segments as usize],
+            misplaced: Vec::new(),
+        };
+        let rings = [Some(layout), events].into_iter().flatten().map(owned).collect();
+        Self { layout, rings, intruders: Vec::new(), unread: false }
     }
 
     fn walk(&mut self, dev: &impl BlockDev, located: &Located) {
@@ -219,22 +254,25 @@ impl<'a> Tree<'a> {
     }
 
     fn note(&mut self, file: Found) {
-        let at = self.layout.segment_at(file.first);
-        if let Some(number) = at {
-            self.owners[number as usize] = Some(file);
-            return;
+        for Owned { layout, owners, .. } in &mut self.rings {
+            if let Some(number) = layout.segment_at(file.first) {
+                owners[number as usize] = Some(file);
+                return;
+            }
         }
-        let named = (0..self.layout.segments).contains(&segment_number(&file.name).unwrap_or(u32::MAX));
-        if let Some(number) =
-            segment_number(&file.name).filter(|number| named && file.is_named_as_segment(*number))
-        {
-            self.misplaced.push(number);
+        // In which of the rings the name was is not known: it counts only where the segment is missing.
+        for Owned { layout, misplaced, .. } in &mut self.rings {
+            let number = segment_number(&file.name).filter(|number| *number < layout.segments);
+            misplaced.extend(number.filter(|number| file.is_named_as_segment(*number)));
         }
-        let own = [self.layout.contents, self.layout.state, self.layout.catalog];
-        let begins = |extent: &Extent| {
-            extent.first == file.first && self.layout.bytes(*extent) == u64::from(file.bytes)
-        };
-        if file.first >= 2 && !own.iter().any(begins) {
+        let pins = self.layout.events.map(|events| events.pins);
+        let files = self
+            .rings
+            .iter()
+            .flat_map(|Owned { layout, .. }| [layout.contents, layout.state, layout.catalog]);
+        let begins =
+            |extent: Extent| extent.first == file.first && self.layout.bytes(extent) == u64::from(file.bytes);
+        if file.first >= 2 && !files.chain(pins).any(begins) {
             self.intruders.push(file.first);
         }
     }
@@ -244,13 +282,14 @@ impl<'a> Tree<'a> {
         self.intruders.iter().any(|first| extent.range().contains(first))
     }
 
-    /// Whether the directories leave segment `number` to us.
-    fn leaves(&self, number: u32, ours: impl Fn() -> bool, list: &mut Lists) -> bool {
-        let Some(owner) = &self.owners[number as usize] else {
+    /// Whether the directories leave segment `number` of ring `which` to us.
+    fn leaves(&self, which: usize, number: u32, ours: impl Fn() -> bool, list: &mut Lists) -> bool {
+        let Owned { layout, owners, .. } = &self.rings[which];
+        let Some(owner) = &owners[number as usize] else {
             list.nameless += 1;
             return true;
         };
-        if owner.bytes != self.layout.segment_bytes {
+        if owner.bytes != layout.segment_bytes {
             return false;
         }
         if owner.is_named_as_segment(number) {
@@ -279,7 +318,7 @@ struct Lists {
 }
 
 impl Lists {
-    fn say(&self, of: u32, warnings: &mut Vec<String>) {
+    fn say(&self, of: u32, name: &str, warnings: &mut Vec<String>) {
         let named = |numbers: &[u32]| {
             let mut list: Vec<String> =
                 numbers.iter().take(NAMED_MAX).map(|number| format!("{number:06}")).collect();
@@ -290,9 +329,10 @@ impl Lists {
         };
         for (numbers, what) in [(&self.removed, "removed"), (&self.replaced, "replaced by another file")] {
             if !numbers.is_empty() {
+                let were = if numbers.len() == 1 { "was" } else { "were" };
                 warnings.push(format!(
-                    "{} of {of} segments were {what} on another computer ({}); the others are used. To get their room \
-                     back, format the card",
+                    "{} of {of} segments{name} {were} {what} on another computer ({}); the others are used. To get their \
+                     room back, format the card",
                     numbers.len(),
                     named(numbers)
                 ));
@@ -300,16 +340,16 @@ impl Lists {
         }
         if !self.renamed.is_empty() {
             let list: Vec<&str> = self.renamed.iter().take(NAMED_MAX).map(String::as_str).collect();
+            let renamed = Counted(self.renamed.len() as u64, "renamed segment");
             warnings.push(format!(
-                "{} segments were renamed ({}); they stay part of the ring and will be overwritten in their turn",
-                self.renamed.len(),
+                "{renamed}{name} ({}); they stay part of the ring and will be overwritten in their turn",
                 list.join(", ")
             ));
         }
         if self.nameless > 0 {
+            let nameless = Counted(self.nameless.into(), "segment");
             warnings.push(format!(
-                "{} segments have lost their names, so other computers do not show them; the store has them all",
-                self.nameless
+                "{nameless}{name} without a name: other computers do not show them, but the store has them all"
             ));
         }
     }

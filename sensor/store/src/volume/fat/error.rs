@@ -40,6 +40,18 @@ pub enum FatError {
         /// Bytes that there are.
         available_bytes: u64,
     },
+    /// An event ring was asked for that the card is too small for.
+    EventShare {
+        /// What was asked for, percent.
+        percent: u8,
+        /// Sectors of the device.
+        sectors: u64,
+    },
+    /// The card has no event ring.
+    NoEventRing {
+        /// The device.
+        name: String,
+    },
     /// Something else is on the device.
     Foreign {
         /// The device.
@@ -74,6 +86,8 @@ pub enum FatError {
     RingLost {
         /// The device.
         name: String,
+        /// Whether it is the event ring's segments.
+        events: bool,
         /// Segments that are whole.
         left: u32,
         /// Segments that there were.
@@ -108,6 +122,18 @@ impl fmt::Display for FatError {
                 mib(*needed_bytes),
                 available_bytes >> 20
             ),
+            Self::EventShare { percent, sectors } => write!(
+                f,
+                "{percent} % of {} MiB are too little for an event ring of two segments; choose a larger --event-share, or \
+                 --event-share 0% for a card without one, into which no session can be pinned",
+                sectors / 2048
+            ),
+            Self::NoEventRing { name } => write!(
+                f,
+                "{name}: the card was formatted without an event ring, so no session can be pinned on it; save what is \
+                 needed and format it with --event-share (hindcapd format fat:{name} --event-share 10%), or hold \
+                 segments in place (hindcapd hold)"
+            ),
             Self::Foreign { name, content } => {
                 write!(f, "{name}: no Hindcap card: {content}; to make it one: hindcapd format fat:{name}")
             }
@@ -135,10 +161,11 @@ impl fmt::Display for FatError {
                 mib(*needed_bytes),
                 available_bytes >> 20
             ),
-            Self::RingLost { name, left, of } => write!(
+            Self::RingLost { name, events, left, of } => write!(
                 f,
-                "{name}: only {left} of {of} segments are left; save the files that are left, then format the card \
-                 (hindcapd format fat:{name})"
+                "{name}: only {left} of {of} segments{} are left; save the files that are left, then format the card \
+                 (hindcapd format fat:{name})",
+                if *events { " of the event ring" } else { "" }
             ),
         }
     }

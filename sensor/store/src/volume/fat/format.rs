@@ -13,6 +13,7 @@ use super::layout::{Extent, Layout, RESERVED_MIN, RING_SECTORS, Shape};
 use super::names::{self, DIRECTORY, DosTime, Name, READ_ONLY};
 use super::probe::{Located, STARTS};
 use crate::catalog::ENTRY_BYTES;
+use crate::events::SHARE_MAX;
 use crate::layout::SEGMENTS_MIN;
 use crate::state::{SLOT_BYTES, State};
 use crate::volume::aligned::AlignedBuf;
@@ -20,6 +21,8 @@ use crate::volume::block::{BlockDev, SECTOR_BYTES};
 
 /// Erase unit when nobody tells: what cards of up to 32 GB use at most, and most larger ones.
 pub const ERASE_BYTES_DEFAULT: u32 = 4 << 20;
+/// Share of a card that its event ring gets when nobody said, percent: as of a store in a directory.
+pub const EVENT_PERCENT_DEFAULT: u8 = 10;
 /// Bytes written at once.
 const STEP: usize = 1 << 20;
 const SEGMENT_BYTES_DEFAULT: u32 = hindcap_wire::limits::SEGMENT_BYTES_DEFAULT;
@@ -37,6 +40,9 @@ pub struct FormatOptions {
     pub erase_bytes: Option<u32>,
     /// Most segments.
     pub segments_max: u32,
+    /// Percent of the card that the event ring gets, 0 to 50; `None` for [`EVENT_PERCENT_DEFAULT`], or no event ring on a
+    /// card that is too small for one.
+    pub event_percent: Option<u8>,
     /// Up to 11 letters and digits.
     pub label: String,
     /// Whether the device is told to forget everything first.
@@ -55,6 +61,7 @@ impl FormatOptions {
             segment_bytes: None,
             erase_bytes: None,
             segments_max: u32::MAX,
+            event_percent: None,
             label,
             discard: true,
             now,
@@ -78,9 +85,15 @@ pub fn plan(dev: &impl BlockDev, options: &FormatOptions) -> Result<Layout, FatE
         erase_bytes,
         segment_bytes,
         segments_max: options.segments_max.max(SEGMENTS_MIN),
+        event_percent: options.event_percent.unwrap_or(EVENT_PERCENT_DEFAULT).min(SHARE_MAX),
+    };
+    let asked = options.event_percent.filter(|percent| *percent > 0);
+    let with_events = |layout: Layout| match asked.filter(|_| layout.events.is_none()) {
+        Some(percent) => Err(FatError::EventShare { percent, sectors: geometry.sectors }),
+        None => Ok(layout),
     };
     if let Some(segment_bytes) = options.segment_bytes {
-        return Layout::plan(&shape(segment_bytes), options.uuid);
+        return Layout::plan(&shape(segment_bytes), options.uuid).and_then(with_events);
     }
     // As near to 64 MiB as the unit allows; half of it as long as the card has room for too few.
     let mut units = (SEGMENT_BYTES_DEFAULT / erase_bytes.max(1)).max(1);
@@ -91,7 +104,7 @@ pub fn plan(dev: &impl BlockDev, options: &FormatOptions) -> Result<Layout, FatE
             layout.segments >= SEGMENTS_WANTED.min(options.segments_max) || units / 2 < least
         });
         if enough || units / 2 < least {
-            return planned;
+            return planned.and_then(with_events);
         }
         units /= 2;
     }
@@ -193,27 +206,35 @@ impl<D: BlockDev> Out<'_, D> {
     fn directories(&mut self, layout: &Layout, label: [u8; 11], at: DosTime) -> Result<(), FatError> {
         let mut root = Vec::new();
         names::append_label(&mut root, label, at);
-        let bytes = |extent: Extent| layout.bytes(extent) as u32;
-        names::append(&mut root, &Name::new("segments", b"SEGMENTS   "), DIRECTORY, layout.names, 0, at);
-        for (name, short, extent) in [
-            ("CONTENTS.txt", b"CONTENTSTXT", layout.contents),
-            ("hindcap.state", b"HINDCA~1STA", layout.state),
-            ("catalog.dat", b"CATALOG DAT", layout.catalog),
-        ] {
-            names::append(&mut root, &Name::new(name, short), READ_ONLY, extent, bytes(extent), at);
-        }
-        let mut segments = Vec::new();
-        names::append_dots(&mut segments, layout.names, at);
-        for number in 0..layout.segments {
-            let extent = layout.segment(number);
-            names::append(&mut segments, &Name::segment(number), READ_ONLY, extent, layout.segment_bytes, at);
+        append_ring(&mut root, layout, at);
+        if let (Some(events), Some(ring)) = (layout.events, layout.event_ring()) {
+            names::append(&mut root, &Name::new("events", b"EVENTS     "), DIRECTORY, events.dir, 0, at);
+            let mut dir = Vec::new();
+            names::append_dots(&mut dir, events.dir, 0, at);
+            append_ring(&mut dir, &ring, at);
+            let (pins, bytes) = (Name::new("pins.dat", b"PINS    DAT"), layout.bytes(events.pins) as u32);
+            names::append(&mut dir, &pins, READ_ONLY, events.pins, bytes, at);
+            self.fill(layout, events.dir, &dir)?;
+            self.fill(layout, events.names, &segment_names(&ring, events.dir.first, at))?;
         }
         self.fill(layout, layout.root, &root)?;
-        self.fill(layout, layout.names, &segments)
+        self.fill(layout, layout.names, &segment_names(layout, 0, at))
     }
 
-    /// State, catalog and contents must not be those of the store before.
+    /// State, catalog, contents and pins must not be those of the store before.
     fn areas(&mut self, layout: &Layout) -> Result<(), FatError> {
+        if let (Some(events), Some(ring)) = (layout.events, layout.event_ring()) {
+            let zeros = AlignedBuf::new(super::STATE_PAGE_BYTES);
+            for slot in 0..2 {
+                self.write(super::slot_sector(layout, events.pins, slot), &zeros)?;
+            }
+            self.areas_of(&ring, "Hindcap event ring, no session pinned yet.\n")?;
+        }
+        self.areas_of(layout, "Hindcap store, nothing recorded yet.\n")
+    }
+
+    /// As [`Out::areas`], of one ring.
+    fn areas_of(&mut self, layout: &Layout, text: &str) -> Result<(), FatError> {
         let slot = AlignedBuf::new(super::STATE_PAGE_BYTES.max(SLOT_BYTES));
         let mut first = slot;
         let (segment_bytes, segments, uuid) = (layout.segment_bytes, layout.segments, layout.uuid);
@@ -221,10 +242,10 @@ impl<D: BlockDev> Out<'_, D> {
         first[..SLOT_BYTES].copy_from_slice(&state.encode());
         self.write(layout.sector_of(layout.state.first), &first)?;
         let zeros = AlignedBuf::new(first.len());
-        self.write(super::state_slot_sector(layout, 1), &zeros)?;
+        self.write(super::slot_sector(layout, layout.state, 1), &zeros)?;
         let entries = (layout.segments as usize * ENTRY_BYTES).next_multiple_of(super::STATE_PAGE_BYTES);
         self.write(layout.sector_of(layout.catalog.first), &AlignedBuf::new(entries))?;
-        let text = super::contents_text(layout, "Hindcap store, nothing recorded yet.\n");
+        let text = super::contents_text(layout, text);
         self.write(layout.sector_of(layout.contents.first), &text)
     }
 
@@ -237,7 +258,7 @@ impl<D: BlockDev> Out<'_, D> {
 
     fn boot(&mut self, layout: &Layout, label: [u8; 11], free: u32, table: bool) -> Result<(), FatError> {
         let boot = boot::boot_sector(layout, label);
-        let info = boot::fs_info(free, layout.ring.range().end);
+        let info = boot::fs_info(free, layout.end());
         // Sectors 1 to 63: everything but the boot sector.
         let mut head = AlignedBuf::new(63 * SECTOR_BYTES);
         let mut put = |sector: u64, bytes: &boot::Sector| {
@@ -261,10 +282,40 @@ impl<D: BlockDev> Out<'_, D> {
     }
 }
 
+/// Appends what the directory of a store holds: the one of its segments, and its files.
+fn append_ring(out: &mut Vec<u8>, layout: &Layout, at: DosTime) {
+    names::append(out, &Name::new("segments", b"SEGMENTS   "), DIRECTORY, layout.names, 0, at);
+    for (name, short, extent) in [
+        ("CONTENTS.txt", b"CONTENTSTXT", layout.contents),
+        ("hindcap.state", b"HINDCA~1STA", layout.state),
+        ("catalog.dat", b"CATALOG DAT", layout.catalog),
+    ] {
+        let bytes = layout.bytes(extent) as u32;
+        names::append(out, &Name::new(name, short), READ_ONLY, extent, bytes, at);
+    }
+}
+
+/// The directory of a ring's segments.
+fn segment_names(layout: &Layout, parent: u32, at: DosTime) -> Vec<u8> {
+    let mut segments = Vec::new();
+    names::append_dots(&mut segments, layout.names, parent, at);
+    for number in 0..layout.segments {
+        let extent = layout.segment(number);
+        names::append(&mut segments, &Name::segment(number), READ_ONLY, extent, layout.segment_bytes, at);
+    }
+    segments
+}
+
 /// Every chain of a fresh volume, ascending.
 fn chains(layout: &Layout) -> Vec<Extent> {
-    let [root, names, contents, state, catalog, _] = layout.extents();
-    let mut chains = vec![root, names, contents, state, catalog];
-    chains.extend((0..layout.segments).map(|number| layout.segment(number)));
+    let events = layout.event_ring();
+    let mut chains = Vec::new();
+    for extent in layout.extents() {
+        let ring = [Some(layout), events.as_ref()].into_iter().flatten().find(|ring| ring.ring == extent);
+        match ring {
+            Some(ring) => chains.extend((0..ring.segments).map(|number| ring.segment(number))),
+            None => chains.push(extent),
+        }
+    }
     chains
 }

@@ -1,11 +1,16 @@
 //! Where everything lies on a FAT32 ring volume, and the ring sector that says so (docs/FORMAT.md, "FAT layout").
 //!
-//! All positions follow from the size of the volume, its place on the device, the erase unit and the segment size. They
-//! are written down once, in two copies, because a card comes back from laptops and nothing there may be guessed.
+//! All positions follow from the size of the volume, its place on the device, the erase unit, the segment size and the share
+//! of the event ring. They are written down once, in two copies, because a card comes back from laptops and nothing there may
+//! be guessed.
 
 use std::ops::Range;
 
+use hindcap_wire::limits::PAGE_BYTES;
+
 use super::error::FatError;
+use super::event_ring::EventRing;
+use crate::events::pins::PINS_SLOT_BYTES;
 use crate::layout::{SEGMENTS_MAX, SEGMENTS_MIN, catalog_bytes};
 use crate::volume::block::SECTOR_BYTES;
 
@@ -24,10 +29,10 @@ const CLUSTER_SECTORS_MAX: u64 = 64;
 /// Share of the clusters that no file gets at first, percent: room for the card's own wear levelling.
 const SPARE_PERCENT: u64 = 5;
 /// Segments whose names fit one directory: 65,536 entries of 32 bytes, two for each.
-const SEGMENTS_IN_DIRECTORY: u64 = 32_000;
+pub(super) const SEGMENTS_IN_DIRECTORY: u64 = 32_000;
 /// Room for names that a laptop adds.
 const DIRECTORY_SLACK_BYTES: u64 = 16 * 1024;
-/// Bytes of `CONTENTS.txt`: a head and a line per segment.
+/// Bytes of `CONTENTS.txt`: a head and a line per segment, up to a whole flash page, as every write.
 const CONTENTS_HEAD_BYTES: u64 = 4096;
 const CONTENTS_LINE_BYTES: u64 = 128;
 
@@ -65,6 +70,8 @@ pub struct Shape {
     pub segment_bytes: u32,
     /// Most segments; the rest of the card stays free.
     pub segments_max: u32,
+    /// Percent of the clusters that the event ring gets, 0 to 50; none where that is too little for one.
+    pub event_percent: u8,
 }
 
 /// See the module.
@@ -100,6 +107,8 @@ pub struct Layout {
     pub catalog: Extent,
     /// The segments, one after the other.
     pub ring: Extent,
+    /// The event ring, where there is one.
+    pub events: Option<EventRing>,
 }
 
 impl Layout {
@@ -135,13 +144,20 @@ impl Layout {
                 return None;
             }
         };
+        let events = EventRing::shape(shape, base.clusters * cluster_sectors * SECTOR);
         let most = (base.clusters * cluster_sectors * SECTOR / u64::from(shape.segment_bytes))
             .min(shape.segments_max.into())
             .min(SEGMENTS_IN_DIRECTORY)
             .min(SEGMENTS_MAX.into());
         (u64::from(SEGMENTS_MIN)..=most)
             .rev()
-            .find_map(|segments| base.place(shape, uuid, sectors, segments as u32))
+            .find_map(|segments| base.place(shape, uuid, sectors, segments as u32, events))
+    }
+
+    /// The event ring as a ring of its own: what the layout says of segments, state and so on is then the event ring's.
+    #[must_use]
+    pub fn event_ring(&self) -> Option<Self> {
+        self.events.map(|events| events.seen_from(self))
     }
 
     /// Bytes of a cluster.
@@ -216,7 +232,10 @@ impl Layout {
             self.segments,
         ];
         let extents = [self.root, self.names, self.contents, self.state, self.catalog, self.ring];
-        own.into_iter().chain(extents.into_iter().flat_map(|extent| [extent.first, extent.count]))
+        let events = self.events.unwrap_or_default().numbers();
+        own.into_iter()
+            .chain(extents.into_iter().flat_map(|extent| [extent.first, extent.count]))
+            .chain(events)
     }
 
     /// Reads a ring sector; `None` unless its CRC agrees and what it says makes sense.
@@ -244,6 +263,7 @@ impl Layout {
             state: extent(92),
             catalog: extent(100),
             ring: extent(108),
+            events: EventRing::of(|at| u32_at(116 + 4 * at)),
         };
         layout.is_sane().then_some(layout)
     }
@@ -267,12 +287,24 @@ impl Layout {
             && self.bytes(self.ring) == ring
             && self.bytes(self.catalog) >= catalog_bytes(self.segment_bytes, self.segments)
             && self.bytes(self.state) >= 2 * crate::state::SLOT_BYTES as u64
+            && self.event_ring().is_none_or(|ring| ring.is_sane())
     }
 
-    /// Everything that is not the ring, and the ring, in the order of the clusters.
+    /// Everything that is laid out, in the order of the clusters.
     #[must_use]
-    pub const fn extents(&self) -> [Extent; 6] {
-        [self.root, self.names, self.contents, self.state, self.catalog, self.ring]
+    pub fn extents(&self) -> Vec<Extent> {
+        let (directories, areas) = self.events.map_or((Vec::new(), Vec::new()), |events| {
+            let areas = [events.pins, events.contents, events.state, events.catalog, events.ring];
+            (vec![events.dir, events.names], areas.to_vec())
+        });
+        let own = [self.contents, self.state, self.catalog, self.ring];
+        [self.root, self.names].into_iter().chain(directories).chain(own).chain(areas).collect()
+    }
+
+    /// The first cluster behind everything that is laid out.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.events.map_or(self.ring, |events| events.ring).range().end
     }
 }
 
@@ -307,27 +339,35 @@ impl Base {
     }
 
     /// Places everything for so many segments; `None` when they do not fit.
-    fn place(&self, shape: &Shape, uuid: [u8; 16], sectors: u64, segments: u32) -> Option<Layout> {
+    fn place(
+        &self,
+        shape: &Shape,
+        uuid: [u8; 16],
+        sectors: u64,
+        segments: u32,
+        events: Option<(u32, u32)>,
+    ) -> Option<Layout> {
         let cluster_bytes = self.cluster_sectors * SECTOR;
         let unit = u64::from(shape.erase_bytes) / cluster_bytes;
-        let mut next = 0;
-        let mut take = |bytes: u64, whole_units: bool| {
-            let count = bytes.div_ceil(cluster_bytes);
-            let count = if whole_units { count.next_multiple_of(unit) } else { count };
-            let extent = Extent { first: u32::try_from(next + 2).ok()?, count: u32::try_from(count).ok()? };
-            next += count;
-            Some((extent, next))
+        let mut places = Places { cluster_bytes, unit, used: 0 };
+        let root = places.take(DIRECTORY_SLACK_BYTES)?;
+        let names = places.take(names_bytes(segments))?;
+        let directories = match events {
+            Some((_, segments)) => Some((places.take(cluster_bytes)?, places.take(names_bytes(segments))?)),
+            None => None,
         };
-        let names_bytes = (2 + 2 * u64::from(segments)) * 32 + DIRECTORY_SLACK_BYTES;
-        let contents_bytes = CONTENTS_HEAD_BYTES + u64::from(segments) * CONTENTS_LINE_BYTES;
-        let (root, _) = take(DIRECTORY_SLACK_BYTES, false)?;
-        let (names, used) = take(names_bytes, false)?;
-        take((used.next_multiple_of(unit) - used) * cluster_bytes, false)?;
-        let (contents, used) = take(contents_bytes, false)?;
-        take((used.next_multiple_of(unit) - used) * cluster_bytes, false)?;
-        let (state, _) = take(2 * u64::from(shape.erase_bytes), true)?;
-        let (catalog, _) = take(catalog_bytes(shape.segment_bytes, segments), true)?;
-        let (ring, used) = take(u64::from(segments) * u64::from(shape.segment_bytes), true)?;
+        let [contents, state, catalog, ring] =
+            places.ring(shape.erase_bytes, shape.segment_bytes, segments)?;
+        let events = match (events, directories) {
+            (Some((segment_bytes, segments)), Some((dir, names))) => {
+                let pins = places.units(pins_bytes(shape.erase_bytes))?;
+                let [contents, state, catalog, ring] =
+                    places.ring(shape.erase_bytes, segment_bytes, segments)?;
+                Some(EventRing { segment_bytes, segments, dir, names, pins, contents, state, catalog, ring })
+            }
+            _ => None,
+        };
+        let used = places.used;
         (used + (self.clusters * SPARE_PERCENT).div_ceil(100) <= self.clusters).then_some(Layout {
             uuid,
             sectors: sectors as u32,
@@ -344,7 +384,61 @@ impl Base {
             state,
             catalog,
             ring,
+            events,
         })
+    }
+}
+
+/// Bytes of a directory with the names of so many segments.
+fn names_bytes(segments: u32) -> u64 {
+    (2 + 2 * u64::from(segments)) * 32 + DIRECTORY_SLACK_BYTES
+}
+
+/// Bytes of the list of pins: a slot at the beginning, another in the middle, each in an erase unit of its own.
+pub(super) fn pins_bytes(erase_bytes: u32) -> u64 {
+    2 * u64::from(erase_bytes).max(PINS_SLOT_BYTES as u64)
+}
+
+/// Bytes of the list for people.
+pub(super) fn contents_bytes(segments: u32) -> u64 {
+    (CONTENTS_HEAD_BYTES + u64::from(segments) * CONTENTS_LINE_BYTES).next_multiple_of(PAGE_BYTES.into())
+}
+
+/// Gives clusters away, from the first on.
+struct Places {
+    cluster_bytes: u64,
+    /// Clusters of an erase unit.
+    unit: u64,
+    used: u64,
+}
+
+impl Places {
+    fn take(&mut self, bytes: u64) -> Option<Extent> {
+        let count = bytes.div_ceil(self.cluster_bytes);
+        let extent = Extent { first: u32::try_from(self.used + 2).ok()?, count: u32::try_from(count).ok()? };
+        self.used += count;
+        Some(extent)
+    }
+
+    /// At the beginning of a unit.
+    fn aligned(&mut self, bytes: u64) -> Option<Extent> {
+        self.used = self.used.next_multiple_of(self.unit);
+        self.take(bytes)
+    }
+
+    /// Whole units.
+    fn units(&mut self, bytes: u64) -> Option<Extent> {
+        self.aligned(bytes.next_multiple_of(self.unit * self.cluster_bytes))
+    }
+
+    /// Contents, state, catalog and segments of a ring.
+    fn ring(&mut self, erase_bytes: u32, segment_bytes: u32, segments: u32) -> Option<[Extent; 4]> {
+        Some([
+            self.aligned(contents_bytes(segments))?,
+            self.units(2 * u64::from(erase_bytes))?,
+            self.units(catalog_bytes(segment_bytes, segments))?,
+            self.units(u64::from(segments) * u64::from(segment_bytes))?,
+        ])
     }
 }
 
@@ -369,6 +463,7 @@ mod tests {
             erase_bytes: erase_mib << 20,
             segment_bytes: segment_mib << 20,
             segments_max: u32::MAX,
+            event_percent: 0,
         }
     }
 
@@ -384,27 +479,50 @@ mod tests {
             (42 << 20, 1, 4),
             (1000 * GB, 64, 128),
         ] {
-            let shape = shape(bytes, erase, segment);
-            let layout = Layout::plan(&shape, [9; 16]).unwrap();
-            assert!(layout.is_sane(), "{layout:?}");
-            assert_eq!(Layout::decode(&layout.encode()), Some(layout));
-            let extents = layout.extents();
-            for pair in extents.windows(2) {
-                assert!(pair[0].range().end <= pair[1].first, "{layout:?}");
+            for event_percent in [0, 10, 50] {
+                let shape = Shape { event_percent, ..shape(bytes, erase, segment) };
+                check(&shape);
             }
-            for extent in [layout.root, layout.contents, layout.state, layout.catalog, layout.ring] {
-                let sector = shape.start + layout.sector_of(extent.first);
-                assert_eq!(sector * SECTOR % u64::from(layout.erase_bytes), 0, "{extent:?} of {layout:?}");
-            }
-            let spare = u64::from(layout.clusters() + 2 - layout.ring.range().end);
-            assert!(spare * 20 >= u64::from(layout.clusters()), "5 % spare");
-            assert!(
-                spare * u64::from(layout.cluster_bytes()) < bytes / 20 + u64::from(layout.segment_bytes) * 2
-            );
-            assert!(u64::from(layout.reserved_sectors) <= RESERVED_MAX);
         }
         // Figures of docs/FORMAT.md.
-        assert_eq!(Layout::plan(&shape(64 * GB, 4, 64), [0; 16]).unwrap().segments, 904);
+        let figures = Layout::plan(&Shape { event_percent: 10, ..shape(64 * GB, 4, 64) }, [0; 16]).unwrap();
+        let events = figures.events.unwrap();
+        assert_eq!((figures.segments, events.segments, events.segment_bytes), (809, 379, 16 << 20));
+    }
+
+    fn check(shape: &Shape) {
+        let layout = Layout::plan(shape, [9; 16]).unwrap();
+        assert!(layout.is_sane(), "{layout:?}");
+        assert_eq!(Layout::decode(&layout.encode()), Some(layout));
+        for pair in layout.extents().windows(2) {
+            assert!(pair[0].range().end <= pair[1].first, "{layout:?}");
+        }
+        assert_eq!(layout.extents().last().unwrap().range().end, layout.end());
+        let (unit, bytes) = (u64::from(layout.erase_bytes), shape.sectors * SECTOR);
+        let mut aligned = vec![layout.root];
+        let rings = [Some(layout), layout.event_ring()];
+        for ring in rings.into_iter().flatten() {
+            aligned.extend([ring.contents, ring.state, ring.catalog, ring.ring]);
+            assert_eq!(ring.bytes(ring.contents) % 16_384, 0);
+        }
+        aligned.extend(layout.events.map(|events| events.pins));
+        for extent in aligned {
+            let sector = shape.start + layout.sector_of(extent.first);
+            assert_eq!(sector * SECTOR % unit, 0, "{extent:?} of {layout:?}");
+        }
+        let spare = u64::from(layout.clusters() + 2 - layout.end());
+        assert!(spare * 20 >= u64::from(layout.clusters()), "5 % spare");
+        assert!(spare * u64::from(layout.cluster_bytes()) < bytes / 20 + u64::from(layout.segment_bytes) * 2);
+        assert!(u64::from(layout.reserved_sectors) <= RESERVED_MAX);
+        // Its share, and never more.
+        let events = layout.events.map_or(0, |events| {
+            u64::from(events.ring.range().end - events.pins.first) * u64::from(layout.cluster_bytes())
+        });
+        let share = bytes * u64::from(shape.event_percent) / 100;
+        assert!(events <= share, "{events} of {share}");
+        let step =
+            10 * unit + layout.event_ring().map_or(0, |ring| u64::from(ring.segment_bytes)) + share / 100;
+        assert!(shape.event_percent == 0 || bytes < GB || events + step >= share, "{events} of {share}");
     }
 
     #[test]

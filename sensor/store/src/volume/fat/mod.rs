@@ -4,12 +4,16 @@
 //! sectors: recording writes these and nothing else, so no power cut can damage the file system. When a card comes back,
 //! FATs and directories are read once to see what somebody did to it ([`checkup`]), and only what is whole is used.
 //!
+//! A card may have a second ring, for sessions that were pinned: [`FatVolume::open_events`] opens it as a volume of its own, beside
+//! the first one and through the same device.
+//!
 //! - [`layout`]: where everything lies. [`boot`], [`names`]: sectors and directory entries as other systems read them.
 //! - [`probe`]: what is on a device. [`files`]: small files, through `fatfs`, never while recording.
 
 mod boot;
 mod checkup;
 mod error;
+mod event_ring;
 pub mod files;
 pub mod format;
 pub mod layout;
@@ -22,7 +26,8 @@ use std::io;
 use std::path::PathBuf;
 
 pub use error::FatError;
-pub use format::{ERASE_BYTES_DEFAULT, FormatOptions, format, plan};
+pub use event_ring::EventRing;
+pub use format::{ERASE_BYTES_DEFAULT, EVENT_PERCENT_DEFAULT, FormatOptions, format, plan};
 pub use layout::{Extent, Layout};
 pub use probe::Content;
 
@@ -30,6 +35,7 @@ use super::aligned::AlignedBuf;
 use super::block::{BlockDev, SECTOR_BYTES};
 use super::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
 use crate::StoreError;
+use crate::events::pins::PINS_SLOT_BYTES;
 use crate::layout::{SEGMENTS_MIN, catalog_bytes};
 use crate::state::{SLOT_BYTES, STATE_BYTES};
 use checkup::Checkup;
@@ -51,9 +57,10 @@ pub fn content(dev: &impl BlockDev) -> Result<Option<Content>, FatError> {
     }
 }
 
-/// First sector of a state slot, from the start of the volume: each in an erase unit of its own.
-fn state_slot_sector(layout: &Layout, slot: u64) -> u64 {
-    layout.sector_of(layout.state.first) + slot * u64::from(layout.erase_bytes) / SECTOR_BYTES as u64
+/// First sector of a slot of the state or of the list of pins, from the start of the volume: one at the beginning of the
+/// extent, one in its middle, each in an erase unit of its own.
+fn slot_sector(layout: &Layout, extent: Extent, slot: u64) -> u64 {
+    layout.sector_of(extent.first) + slot * layout.bytes(extent) / 2 / SECTOR_BYTES as u64
 }
 
 /// `CONTENTS.txt`, which never changes its size: the text, cut to what fits, and blanks.
@@ -67,18 +74,37 @@ fn contents_text(layout: &Layout, text: &str) -> AlignedBuf {
     out
 }
 
-/// Finds the ring on a device and sees what is left of it.
-fn mount(dev: &impl BlockDev) -> Result<(Located, Checkup), FatError> {
-    let located = match probe::find(dev)? {
+/// Which ring of a card a volume is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Store,
+    Events,
+}
+
+/// Finds a ring on a device and sees what is left of it; `None` without an event ring.
+fn mount(dev: &impl BlockDev, which: Which) -> Result<Option<(Located, Layout, Checkup)>, FatError> {
+    let mut located = match probe::find(dev)? {
         Finding::Ring(located) => *located,
         Finding::Other(content) => return Err(FatError::Foreign { name: dev.name(), content }),
     };
-    let checkup = checkup::examine(dev, &located)?;
+    let events = which == Which::Events;
+    if events && located.layout.events.is_none() {
+        return Ok(None);
+    }
+    let (general, other) = checkup::examine(dev, &located)?;
+    let (ring, checkup) = match (located.layout.event_ring(), other) {
+        (Some(ring), Some(other)) if events => (ring, other),
+        _ => (located.layout, general),
+    };
+    if events {
+        // Who opens the store says so.
+        located.warnings.clear();
+    }
     let left = checkup.usable.iter().filter(|usable| **usable).count() as u32;
     if left < SEGMENTS_MIN {
-        return Err(FatError::RingLost { name: dev.name(), left, of: located.layout.segments });
+        return Err(FatError::RingLost { name: dev.name(), events, left, of: ring.segments });
     }
-    Ok((located, checkup))
+    Ok(Some((located, ring, checkup)))
 }
 
 /// See the module. Reads and, when its device can, writes.
@@ -86,6 +112,9 @@ fn mount(dev: &impl BlockDev) -> Result<(Located, Checkup), FatError> {
 pub struct FatVolume<D: BlockDev> {
     dev: D,
     located: Located,
+    which: Which,
+    /// Its ring, as if it were the only one.
+    ring: Layout,
     checkup: Checkup,
     /// Waits for the next write of the catalog, or for the end.
     note: Option<String>,
@@ -97,14 +126,53 @@ impl<D: BlockDev> FatVolume<D> {
     /// # Errors
     /// No ring there, rings that contradict each other, fewer than two segments left, or the device failed.
     pub fn open(dev: D) -> Result<Self, FatError> {
-        let (located, checkup) = mount(&dev)?;
-        Ok(Self { dev, located, checkup, note: None })
+        let mounted = mount(&dev, Which::Store)?;
+        let (located, ring, checkup) = mounted.expect("every card has a ring");
+        Ok(Self { dev, located, which: Which::Store, ring, checkup, note: None })
     }
 
-    /// Where everything lies.
+    /// Mounts the event ring of a card; `None` when it was formatted without one. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`FatVolume::open`].
+    pub fn open_events(dev: D) -> Result<Option<Self>, FatError> {
+        let Some((located, ring, checkup)) = mount(&dev, Which::Events)? else { return Ok(None) };
+        Ok(Some(Self { dev, located, which: Which::Events, ring, checkup, note: None }))
+    }
+
+    /// Where everything lies: of this ring, and what all rings share.
     #[must_use]
     pub const fn layout(&self) -> &Layout {
-        &self.located.layout
+        &self.ring
+    }
+
+    /// The list of pins, a slot; zeros where it is missing.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn read_pins(&self, slot: u64) -> Result<Vec<u8>, VolumeError> {
+        let mut bytes = vec![0; PINS_SLOT_BYTES];
+        if let Some(sector) = self.pins_sector(slot) {
+            self.dev.read(sector, &mut bytes).map_err(self.error("read"))?;
+        }
+        Ok(bytes)
+    }
+
+    /// Writes `bytes`, whole flash pages, into a slot of the list of pins, durably.
+    ///
+    /// # Errors
+    /// The list was removed, or the device failed.
+    pub fn write_pins(&mut self, slot: u64, bytes: &[u8]) -> Result<(), VolumeError> {
+        let removed =
+            || io::Error::new(io::ErrorKind::NotFound, "events/pins.dat was removed; format the card");
+        let sector = self.pins_sector(slot).ok_or_else(removed).map_err(self.error("write"))?;
+        self.dev.write(sector, bytes).map_err(self.error("write"))?;
+        self.dev.flush().map_err(self.error("flush"))
+    }
+
+    fn pins_sector(&self, slot: u64) -> Option<u64> {
+        let events = self.located.layout.events.filter(|_| self.checkup.pins)?;
+        Some(self.located.base + slot_sector(&self.ring, events.pins, slot))
     }
 
     /// What a person should know about this card, each with what can be done.
@@ -141,8 +209,8 @@ impl<D: BlockDev> FatVolume<D> {
         if !self.checkup.contents {
             return Ok(());
         }
-        let sector = self.located.layout.sector_of(self.located.layout.contents.first);
-        let bytes = contents_text(&self.located.layout, text);
+        let sector = self.ring.sector_of(self.ring.contents.first);
+        let bytes = contents_text(&self.ring, text);
         self.dev.write(self.located.base + sector, &bytes).map_err(self.error("write"))?;
         self.dev.flush().map_err(self.error("flush"))
     }
@@ -153,7 +221,7 @@ impl<D: BlockDev> FatVolume<D> {
     }
 
     fn area_bytes(&self, area: Area) -> Option<u64> {
-        let layout = &self.located.layout;
+        let layout = &self.ring;
         match area {
             Area::State => Some(STATE_BYTES),
             Area::Catalog => Some(catalog_bytes(layout.segment_bytes, layout.segments)),
@@ -180,11 +248,11 @@ impl<D: BlockDev> FatVolume<D> {
 
     /// Sector of an area's byte on the device, and the byte in that sector. State offsets stay inside a slot.
     fn place(&self, area: Area, offset: u64) -> (u64, usize) {
-        let layout = &self.located.layout;
+        let layout = &self.ring;
         let sector = SECTOR_BYTES as u64;
         let (start, offset) = match area {
             Area::State => {
-                (state_slot_sector(layout, offset / SLOT_BYTES as u64), offset % SLOT_BYTES as u64)
+                (slot_sector(layout, layout.state, offset / SLOT_BYTES as u64), offset % SLOT_BYTES as u64)
             }
             Area::Catalog => (layout.sector_of(layout.catalog.first), offset),
             Area::Segment(number) => (layout.sector_of(layout.segment(number).first), offset),
@@ -206,7 +274,7 @@ impl<D: BlockDev> FatVolume<D> {
 
 impl<D: BlockDev> VolumeRead for FatVolume<D> {
     fn geometry(&self) -> Geometry {
-        let Layout { segment_bytes, segments, .. } = self.located.layout;
+        let Layout { segment_bytes, segments, .. } = self.ring;
         Geometry { segment_bytes, segments, sector_bytes: SECTOR_BYTES as u32 }
     }
 
@@ -242,7 +310,7 @@ impl<D: BlockDev> VolumeRead for FatVolume<D> {
     }
 
     fn identity(&self) -> Option<[u8; 16]> {
-        Some(self.located.layout.uuid)
+        Some(self.ring.uuid)
     }
 }
 
@@ -297,11 +365,7 @@ impl<D: BlockDev> VolumeWrite for FatVolume<D> {
 
     fn note_contents(&mut self, text: &str) -> u64 {
         let waits = self.note.replace(text.to_owned()).is_some();
-        if waits || !self.checkup.contents {
-            0
-        } else {
-            contents_text(&self.located.layout, text).len() as u64
-        }
+        if waits || !self.checkup.contents { 0 } else { contents_text(&self.ring, text).len() as u64 }
     }
 
     /// `thorough`: a ring sector is read from the medium and must still be this ring's.
@@ -323,7 +387,13 @@ impl<D: BlockDev> VolumeWrite for FatVolume<D> {
     fn reopen(&mut self) -> Result<(), StoreError> {
         self.note = None; // of the card before
         self.dev.reopen()?;
-        (self.located, self.checkup) = mount(&self.dev)?;
+        let mounted = mount(&self.dev, self.which);
+        if mounted.is_err() && self.which == Which::Store {
+            // Whoever wants to look at what is there, or format it, can.
+            self.dev.close();
+        }
+        (self.located, self.ring, self.checkup) =
+            mounted?.ok_or_else(|| FatError::NoEventRing { name: self.dev.name() })?;
         self.warnings().for_each(|warning| log::warn!("{warning}"));
         Ok(())
     }
@@ -336,6 +406,8 @@ impl<D: BlockDev + Clone> Clone for FatVolume<D> {
         Self {
             dev: self.dev.clone(),
             located: self.located.clone(),
+            which: self.which,
+            ring: self.ring,
             checkup: self.checkup.clone(),
             note: None,
         }

@@ -126,9 +126,9 @@ pub(crate) fn append_label(out: &mut Vec<u8>, label: [u8; 11], at: DosTime) {
     out.extend_from_slice(&short_entry(&label, VOLUME_LABEL, 0, 0, at));
 }
 
-/// `.` and `..` of a directory whose parent is the root.
-pub(crate) fn append_dots(out: &mut Vec<u8>, own: Extent, at: DosTime) {
-    for (name, first) in [(b".          ", own.first), (b"..         ", 0)] {
+/// `.` and `..` of a directory; a parent that is the root is 0 there.
+pub(crate) fn append_dots(out: &mut Vec<u8>, own: Extent, parent: u32, at: DosTime) {
+    for (name, first) in [(b".          ", own.first), (b"..         ", parent)] {
         out.extend_from_slice(&short_entry(name, DIRECTORY, first, 0, at));
     }
 }
@@ -239,7 +239,7 @@ mod tests {
         let extent = Extent { first: 0x12_3456, count: 9 };
         let mut bytes = Vec::new();
         append_label(&mut bytes, label("office 7").unwrap(), DosTime::of(AT));
-        append_dots(&mut bytes, extent, DosTime::of(AT));
+        append_dots(&mut bytes, extent, 0, DosTime::of(AT));
         let at = bytes.len();
         append(&mut bytes, &Name::segment(12), READ_ONLY, extent, 64 << 20, DosTime::of(AT));
         assert_eq!(bytes.len() - at, 64, "thirteen characters take one long entry");

@@ -1,8 +1,11 @@
 //! The card in the hands of other people's programs: `fsck.fat`, mtools, `fatfs`, tshark, tcpdump.
 
 mod accounting;
+mod ageing;
 mod crash;
+mod events;
 mod laptop;
+mod pair;
 mod recording;
 
 use std::path::{Path, PathBuf};
@@ -131,10 +134,11 @@ fn a_card_of_64_gb_is_formatted_in_seconds_and_almost_nothing_is_written() {
     let layout = format(&mut dev, &FormatOptions::new(UUID, NOW)).unwrap();
     let (_, bytes, ..) = counts.written();
     println!("{} segments, {bytes} bytes written in {:?}", layout.segments, begun.elapsed());
-    assert_eq!((layout.segments, layout.segment_bytes), (904, 64 << 20));
+    assert_eq!((layout.segments, layout.segment_bytes), (809, 64 << 20));
+    assert_eq!(layout.events.map(|events| (events.segments, events.segment_bytes)), Some((379, 16 << 20)));
     assert!(bytes < 17_000_000, "{bytes}: FATs, directories, state");
     drop(dev);
-    assert_eq!(card.mounted().geometry().segments, 904);
+    assert_eq!(card.mounted().geometry().segments, 809);
     if judges() {
         fsck(&card.path).unwrap();
     }

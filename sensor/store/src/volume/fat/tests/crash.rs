@@ -10,7 +10,7 @@ use crate::sim::faults::{Faulty, Trouble, fail_everywhere, fail_silently, lie_ev
 use crate::volume::block::{DevOperation, Fault, RamDev, RamImage};
 use hindcap_wire::ledger::HEADER_END;
 
-type Card = FatVolume<RamDev>;
+pub(super) type Card = FatVolume<RamDev>;
 
 /// Three segments, so that the ring turns.
 fn crash_options() -> FormatOptions {
@@ -89,17 +89,21 @@ impl Medium for Card {
     }
 
     fn judge(image: &RamImage) -> Result<(), String> {
-        let (bare, whole) = (boot_area(image), fsck_there());
-        if bare != boot_area(&fresh().0) {
+        if boot_area(image) != boot_area(&fresh().0) {
             return Err(String::from("boot area, FATs or directories were written"));
         }
-        if !whole {
-            return Ok(());
-        }
-        let file = tempfile::NamedTempFile::new_in(scratch()).unwrap();
-        image.save(file.path()).unwrap();
-        fsck(file.path())
+        fsck_image(image)
     }
+}
+
+/// What `fsck.fat` says, where there is one.
+pub(super) fn fsck_image(image: &RamImage) -> Result<(), String> {
+    if !fsck_there() {
+        return Ok(());
+    }
+    let file = tempfile::NamedTempFile::new_in(scratch()).unwrap();
+    image.save(file.path()).unwrap();
+    fsck(file.path())
 }
 
 /// Memory where there is some, because a state is written as a whole.

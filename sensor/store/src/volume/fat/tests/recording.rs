@@ -204,7 +204,7 @@ fn a_lost_state_is_begun_anew_from_what_the_card_knows() {
     run.second(10, 100);
     run.close();
     for slot in 0..2 {
-        card.writer().write(state_slot_sector(&layout, slot), &[0xFF; 16_384]).unwrap();
+        card.writer().write(slot_sector(&layout, layout.state, slot), &[0xFF; 16_384]).unwrap();
     }
     let mut run = Run::start(card.mounted(), 10_000);
     run.second(10, 100);
