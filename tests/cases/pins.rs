@@ -1,5 +1,5 @@
-//! Sessions that are pinned outlast the general ring: by hand on a store at rest, over a broker while packets are recorded,
-//! and through `kill -9`. tcpdump, given the original savefile, is the judge.
+//! Sessions that are pinned outlast the general ring, in a directory and on a card: by hand on a store at rest, over a broker
+//! while packets are recorded, through `kill -9`, and when the medium is pulled. tcpdump is the judge.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use hindcap_tests::netns::{Cable, SERVER};
 use hindcap_tests::process::Running;
 use hindcap_tests::savefile::{self, Record};
 use hindcap_tests::sensor::{Sensor, exit, said};
@@ -53,6 +54,16 @@ fn savefile_of(
     path
 }
 
+/// A store in a directory, and one on a card; the card only where its files can be copied.
+fn sensors() -> Vec<Sensor> {
+    let mut sensors = vec![Sensor::new()];
+    if tools::have(&["mcopy"]) {
+        let args = ["--segment", "4MiB", "--erase-unit", "1MiB", "--event-share", "30%"];
+        sensors.push(Sensor::with_card("64MiB", &args));
+    }
+    sensors
+}
+
 fn import(sensor: &Sensor, file: &Path) {
     sensor.import_whole("64MiB", &["--segment-size", "4MiB", "--event-share", "20%"], &[file]);
 }
@@ -78,18 +89,21 @@ fn wrap(sensor: &Sensor, from: u64) {
 
 #[test]
 fn a_pinned_session_outlasts_the_general_ring() {
-    let sensor = Sensor::new();
-    let original = savefile_of(&sensor, "original.pcap", 0, 20_000, 0..400);
-    import(&sensor, &original);
+    sensors().iter().for_each(outlasts);
+}
+
+fn outlasts(sensor: &Sensor) {
+    let original = savefile_of(sensor, "original.pcap", 0, 20_000, 0..400);
+    import(sensor, &original);
     let theirs = judges::packets(&original, FILTER);
     assert_eq!(theirs.len(), 400);
     assert_eq!(sensor.extract(ASKED).records, theirs);
-    let done = pin(&sensor, &[&ASKED[..], &["--reason", "case 17", "--end", "1790000010"]].concat());
+    let done = pin(sensor, &[&ASKED[..], &["--reason", "case 17", "--end", "1790000010"]].concat());
     assert_eq!((done["packets"].as_u64(), done["state"].as_str()), (Some(400), Some("ended")), "{done}");
-    let again = pin(&sensor, &[&ASKED[..], &["--end", "1790000010"]].concat());
+    let again = pin(sensor, &[&ASKED[..], &["--end", "1790000010"]].concat());
     assert_eq!(again["packets"].as_u64(), Some(0), "nothing twice: {again}");
     assert_eq!(sensor.extract(ASKED).records, theirs, "given once although both rings have it");
-    wrap(&sensor, 30_000);
+    wrap(sensor, 30_000);
     let extracted = sensor.extract(ASKED);
     assert_eq!(extracted.records, theirs);
     assert_eq!(extracted.answer["pinned_packets"].as_u64(), Some(400));
@@ -100,13 +114,16 @@ fn a_pinned_session_outlasts_the_general_ring() {
     tcpdump.extend([judge.to_str().unwrap(), FILTER]);
     assert!(tools::run("tcpdump", tcpdump).status.success());
     assert_eq!(fs::read(ours).unwrap()[24..], fs::read(judge).unwrap()[24..]);
-    // The event ring is a store like any other, and everything about it is well.
-    let events = sensor.store().join("events");
+    // The event ring is a store like any other, and everything about it is well; so it is for who mounts a card.
+    let copied = sensor.copied();
+    let events = copied.path().join("events");
     let verified = tools::run(tools::ours("hindcapd"), ["verify", "--store", events.to_str().unwrap()]);
     assert_eq!(verified.status.code(), Some(exit::DONE), "{}", said(&verified));
     assert_eq!(sensor.hindcapd("verify", [""; 0]).status.code(), Some(exit::DONE));
     assert_eq!(sensor.hindcapd("reindex", [""; 0]).status.code(), Some(exit::DONE));
     assert_eq!(sensor.extract(ASKED).records, theirs);
+    let hold = sensor.hindcapd("hold", ["--host", "192.0.2.250"]);
+    assert_eq!(hold.status.code(), Some(exit::NOTHING), "{}", said(&hold));
     let status = sensor.status();
     assert_eq!(status["events"]["packets_copied"].as_u64(), Some(400), "{status}");
     assert_eq!(judges::packets(&events.join("segments/000000.pcapng"), FILTER), theirs, "tcpdump opens it");
@@ -114,21 +131,24 @@ fn a_pinned_session_outlasts_the_general_ring() {
 
 #[test]
 fn pins_are_bounded_and_say_what_they_lost() {
-    let sensor = Sensor::new();
-    let original = savefile_of(&sensor, "original.pcap", 0, 20_000, 0..400);
-    import(&sensor, &original);
-    let small = pin(&sensor, &[&ASKED[..], &["--max-bytes", "4KiB"]].concat());
+    sensors().iter().for_each(bounded);
+}
+
+fn bounded(sensor: &Sensor) {
+    let original = savefile_of(sensor, "original.pcap", 0, 20_000, 0..400);
+    import(sensor, &original);
+    let small = pin(sensor, &[&ASKED[..], &["--max-bytes", "4KiB"]].concat());
     assert_eq!(small["state"].as_str(), Some("full"), "{small}");
     assert!(small["bytes"].as_u64().unwrap() <= 4096);
     // Everything of ten seconds, again and again, until the event ring has come round.
     for round in 0..4 {
         let from = 30_000 + round * 120_000;
-        wrap(&sensor, from);
+        wrap(sensor, from);
         let (start, end) = (1_790_000_000 + from / 1_000 + 90, 1_790_000_000 + from / 1_000 + 100);
-        pin(&sensor, &["--start", &start.to_string(), "--end", &end.to_string()]);
+        pin(sensor, &["--start", &start.to_string(), "--end", &end.to_string()]);
     }
-    assert!(pins(&sensor)[0]["overwritten"].as_bool().unwrap(), "{:?}", pins(&sensor)[0]);
-    let id = pins(&sensor)[1]["id"].as_str().unwrap().to_owned();
+    assert!(pins(sensor)[0]["overwritten"].as_bool().unwrap(), "{:?}", pins(sensor)[0]);
+    let id = pins(sensor)[1]["id"].as_str().unwrap().to_owned();
     let ended = sensor.hindcapd("unpin", [&id]);
     assert_eq!(ended.status.code(), Some(exit::DONE), "{}", said(&ended));
     assert_eq!(sensor.hindcapd("unpin", ["zzzzzzzz"]).status.code(), Some(exit::ERROR));
@@ -233,4 +253,149 @@ fn a_session_that_goes_on_is_followed_through_restarts_and_kills() {
     running.stop();
     wrap(&sensor, 40_000);
     assert_eq!(sensor.extract(ASKED).records, theirs);
+}
+
+#[test]
+fn a_card_without_an_event_ring_says_what_to_do() {
+    let sensor = Sensor::with_card("64MiB", &["--event-share", "0%"]);
+    let refused = sensor.hindcapd("pin", ASKED);
+    assert_eq!(refused.status.code(), Some(exit::ERROR));
+    assert!(said(&refused).contains("--event-share 10%"), "{}", said(&refused));
+    let small = tools::run(
+        tools::ours("hindcapd"),
+        ["format", &sensor.store().display().to_string(), "--event-share", "1%", "--yes"],
+    );
+    assert_eq!(small.status.code(), Some(exit::ERROR));
+    assert!(said(&small).contains("too little for an event ring"), "{}", said(&small));
+}
+
+/// Where a sensor records what passes a cable, and who asks it for something.
+struct Branch<'a> {
+    sensor: &'a Sensor,
+    cable: &'a Cable,
+    _broker: Running,
+}
+
+const URL: &str = "mqtt://127.0.0.1:1883";
+
+impl<'a> Branch<'a> {
+    fn new(sensor: &'a Sensor, cable: &'a Cable) -> Self {
+        let config = sensor.path("mosquitto.conf");
+        fs::write(&config, "listener 1883 127.0.0.1\nallow_anonymous true\n").unwrap();
+        let broker = Running::start(cable.server("mosquitto").arg("-c").arg(&config));
+        Self { sensor, cable, _broker: broker }
+    }
+
+    fn ask(&self, args: &[&str]) -> Output {
+        let all = [&args[..1], &["--broker", URL, "--sensor", "branch-1"], &args[1..]].concat();
+        self.cable.server(tools::ours("hindcap")).args(all).output().unwrap()
+    }
+
+    /// `hindcapd run`, recording.
+    fn daemon(&self) -> Running {
+        let config = self.sensor.path("hindcap.toml");
+        let text = format!(
+            "[sensor]\nid = \"branch-1\"\n[capture]\ninterface = \"vb\"\n[store]\npath = {:?}\nsize = \"64MiB\"\n\
+             flush_interval = \"300ms\"\nsegment = \"4MiB\"\n[policy]\nevent_share = \"20%\"\n[mqtt]\nbroker = {URL:?}\n\
+             unsigned = true\nstatus_interval = \"1s\"\nstate_dir = {:?}\n",
+            self.sensor.store(),
+            self.sensor.path("uplink"),
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = self.cable.server(tools::ours("hindcapd"));
+        let mut running = Running::start(command.args(["run", "-c"]).arg(&config));
+        tools::wait_for("the sensor's status", || {
+            assert!(running.runs(), "it ended: {}", running.said());
+            self.ask(&["pins"]).status.success().then_some(())
+        });
+        running
+    }
+
+    fn pin(&self) -> Value {
+        let output = self.ask(&["pins", "--json"]);
+        let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        list["pins"][0].clone()
+    }
+
+    /// Waits until more than `before` packets are copied; how many then.
+    fn more(&self, what: &str, before: u64) -> u64 {
+        tools::wait_for(what, || self.pin()["packets"].as_u64().filter(|packets| *packets > before))
+    }
+}
+
+/// Packets of the case in one ring of a copy of the store.
+fn of_case(store: &Path) -> Vec<Record> {
+    let file = store.join("case.pcap");
+    let args =
+        ["extract", "--store", store.to_str().unwrap(), "--port", "7000", "-w", file.to_str().unwrap()];
+    tools::run(tools::ours("hindcapd"), args);
+    savefile::read(&file).map_or_else(|_| Vec::new(), |(_, records)| records)
+}
+
+#[test]
+fn a_live_session_is_followed_from_syn_to_fin_through_kills_and_a_pulled_medium() {
+    if !tools::have(&["mosquitto", "python3", "tcpdump"]) {
+        return;
+    }
+    for sensor in &sensors() {
+        let Some(cable) = Cable::new() else { return };
+        follows(sensor, &cable);
+    }
+}
+
+fn follows(sensor: &Sensor, cable: &Cable) {
+    let branch = Branch::new(sensor, cable);
+    let mut daemon = branch.daemon();
+    // One connection that lasts until the file is there.
+    let over = sensor.path("over");
+    let server = "import socket,sys\nl=socket.create_server((sys.argv[1],7000))\nc=l.accept()[0]\n\
+                  while c.recv(999): c.sendall(b'y'*100)\nc.close()";
+    let client = "import os,socket,sys,time\ns=socket.create_connection((sys.argv[1],7000))\n\
+                  while not os.path.exists(sys.argv[2]): s.sendall(b'x'*200); s.recv(999); time.sleep(0.05)\ns.close()";
+    let _server = Running::start(cable.server("python3").args(["-c", server, SERVER]));
+    tools::wait_for("the server", || {
+        let look = "import sys\nsys.exit(':1B58' not in open('/proc/net/tcp').read())";
+        let output = cable.server("python3").args(["-c", look]).output().unwrap();
+        output.status.success().then_some(())
+    });
+    let mut client = Running::start(cable.client("python3").args(["-c", client, SERVER]).arg(&over));
+    tools::wait_for("the case", || (sensor.extract(["--port", "7000"]).records.len() > 20).then_some(()));
+    let made = branch.ask(&["pin", "--port", "7000", "--for", "1h", "--reason", "case 17"]);
+    assert_eq!(made.status.code(), Some(exit::DONE), "{}", said(&made));
+    let copied = branch.more("what was there", 0);
+    let copied = branch.more("what came after the request", copied);
+    // A hold reaches the recorder, here too.
+    let held = branch.ask(&["hold", "--port", "7000", "--for", "1h", "--json"]);
+    assert_eq!(held.status.code(), Some(exit::DONE), "{}", said(&held));
+    let holds: Value = serde_json::from_slice(&sensor.hindcapd("holds", ["--json"]).stdout).unwrap();
+    let id = holds["holds"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(branch.ask(&["release", &id]).status.code(), Some(exit::DONE));
+    // At whatever moment that is.
+    daemon.signal(rustix::process::Signal::KILL);
+    daemon.wait();
+    let mut daemon = branch.daemon();
+    let copied = branch.more("what came after the kill", copied);
+    // Pulled, and put in again.
+    let (medium, drawer) = (sensor.medium(), sensor.path("drawer"));
+    fs::rename(&medium, &drawer).unwrap();
+    tools::wait_for("the medium to be missed", || daemon.said().contains("event ring is away").then_some(()));
+    fs::rename(&drawer, &medium).unwrap();
+    let copied = branch.more("what came after the medium was back", copied);
+    assert!(copied > 0);
+    fs::write(&over, "").unwrap();
+    client.wait();
+    // Both rings have the same of it, and nothing twice.
+    let both = tools::wait_for("the end of the session", || {
+        let copy = sensor.copied();
+        let events = of_case(&copy.path().join("events"));
+        fs::remove_dir_all(copy.path().join("events")).unwrap();
+        let general = of_case(copy.path());
+        let ended =
+            |records: &[Record]| records.iter().filter(|(_, _, bytes)| bytes[47] & 1 == 1).count() == 2;
+        (events.len() == general.len() && ended(&events)).then_some((general, events))
+    });
+    assert!(both.0 == both.1, "{} packets and {}", both.0.len(), both.1.len());
+    assert_eq!(both.1[0].2[47] & 0x3F, 2, "it begins with its SYN");
+    let (status, _) = daemon.stop();
+    assert!(status.success(), "{}", daemon.said());
 }

@@ -32,6 +32,7 @@ pub mod exit {
 #[derive(Debug)]
 pub struct Sensor {
     folder: TempDir,
+    on_card: bool,
 }
 
 /// What an extraction gave.
@@ -62,7 +63,46 @@ impl Sensor {
     /// When the system gives no folder.
     #[must_use]
     pub fn new() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("hindcap-test-").tempdir().expect("a folder") }
+        let folder = tempfile::Builder::new().prefix("hindcap-test-").tempdir().expect("a folder");
+        Self { folder, on_card: false }
+    }
+
+    /// A folder with a card: an image of `size`, formatted as `args` say.
+    ///
+    /// # Panics
+    /// When it cannot be formatted.
+    #[must_use]
+    pub fn with_card(size: &str, args: &[&str]) -> Self {
+        let sensor = Self { on_card: true, ..Self::new() };
+        let place = sensor.store().display().to_string();
+        let all = [&["format", &place, "--image", size, "--yes"], args].concat();
+        let output = tools::run(tools::ours("hindcapd"), all);
+        assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
+        sensor
+    }
+
+    /// What holds the store: its directory, or the image of the card.
+    #[must_use]
+    pub fn medium(&self) -> PathBuf {
+        self.path(if self.on_card { "card.img" } else { "store" })
+    }
+
+    /// A copy of the store as a directory: as files are copied from a card that a computer has mounted.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    #[must_use]
+    pub fn copied(&self) -> TempDir {
+        let folder = tempfile::tempdir_in(self.folder.path()).expect("a folder");
+        let to = folder.path().to_str().expect("plain letters");
+        let from = self.medium().display().to_string();
+        let output = if self.on_card {
+            tools::run("mcopy", ["-i", &from, "-s", "-n", "::/*", to])
+        } else {
+            tools::run("cp", ["-r", &format!("{from}/."), to])
+        };
+        assert!(output.status.success(), "{output:?}");
+        folder
     }
 
     /// A path in the folder.
@@ -74,13 +114,13 @@ impl Sensor {
     /// Where the store is, or will be.
     #[must_use]
     pub fn store(&self) -> PathBuf {
-        self.path("store")
+        if self.on_card { format!("fat:{}", self.medium().display()).into() } else { self.medium() }
     }
 
     /// The file of segment `number`.
     #[must_use]
     pub fn segment(&self, number: u32) -> PathBuf {
-        self.store().join(format!("segments/{number:06}.pcapng"))
+        self.medium().join(format!("segments/{number:06}.pcapng"))
     }
 
     /// Runs `hindcapd COMMAND --store STORE ARGS`.
