@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::Timestamp;
+
 /// What policy left out, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
@@ -117,4 +119,45 @@ impl Policy {
     pub const fn is_everything(&self) -> bool {
         self.cutoff.is_none() && !self.headers_only && self.skip_rules == 0
     }
+
+    /// Whether packets are recorded without their payload.
+    #[must_use]
+    pub const fn truncates(&self) -> bool {
+        self.cutoff.is_some() || self.headers_only
+    }
+
+    /// The two words on the disk: cutoff, 0 for none, and how (docs/FORMAT.md).
+    #[must_use]
+    pub const fn words(&self) -> [u64; 2] {
+        let cutoff = match self.cutoff {
+            Some(bytes) => bytes,
+            None => 0,
+        };
+        let how = self.reason as u64
+            | (self.headers_only as u64) << 8
+            | (self.skip_rules as u64) << 16
+            | (self.sample as u64) << 32;
+        [cutoff, how]
+    }
+
+    /// From the two words on the disk; `None` when nobody has set it.
+    #[must_use]
+    pub fn of([cutoff, how]: [u64; 2]) -> Option<Self> {
+        Some(Self {
+            cutoff: (cutoff != 0).then_some(cutoff),
+            sample: (how >> 32) as u32,
+            headers_only: how >> 8 & 1 != 0,
+            skip_rules: (how >> 16) as u16,
+            reason: PolicyReason::from_code(how as u8)?,
+        })
+    }
+}
+
+/// A policy and since when it is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStep {
+    /// Since when, wall clock.
+    pub since: Timestamp,
+    /// What it is.
+    pub policy: Policy,
 }

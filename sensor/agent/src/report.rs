@@ -159,7 +159,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     // Of an open segment only what its batches say, whatever else was left of it.
     let told = |segment: &&SegmentInfo| !(into_open && segment.state == SegmentState::Open);
     let drops_told =
-        segments.iter().filter(told).fold(0_u64, |sum, segment| sum.saturating_add(segment.drops_total));
+        segments.iter().filter(told).fold(0_u64, |sum, segment| sum.saturating_add(segment.drops.total()));
     Ok(StoreReport {
         path: path.display().to_string(),
         uuid: state.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -307,7 +307,8 @@ mod tests {
             bytes: 60,
             data_bytes: 0,
             drops: DropCounts::default(),
-            drops_total: 0,
+            left_out: LeftOut::NONE,
+            step: None,
             eventful: false,
             has_flows: true,
             created: Timestamp(0),

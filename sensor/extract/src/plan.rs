@@ -105,9 +105,12 @@ fn neighbourhood(window: TimeRange, segments: &[SegmentInfo]) -> Vec<bool> {
     segments.iter().map(near).collect()
 }
 
-/// Whether only the index of `segment` can tell what was recorded.
-fn tells(segment: &SegmentInfo) -> bool {
-    segment.drops_total > 0 || segment.eventful || segment.state != SegmentState::Sealed
+/// Whether only the index of `segment` can tell what was recorded in `window`: what was lost or left out is counted for
+/// the whole segment elsewhere.
+fn tells(segment: &SegmentInfo, window: TimeRange) -> bool {
+    let counted = segment.drops.total() > 0 || !segment.left_out.is_none();
+    let is_within = segment.packets > 0 && window.start <= segment.first && segment.last < window.end;
+    segment.eventful || segment.state != SegmentState::Sealed || counted && !is_within
 }
 
 /// What the segments tell about `window`, without looking for matches.
@@ -118,7 +121,7 @@ pub(crate) fn survey<V: VolumeRead>(
 ) -> Survey {
     let mut survey = Survey::new(window, segments, reader.horizon());
     for (segment, near) in segments.iter().zip(neighbourhood(window, segments)) {
-        let doc = if near && tells(segment) { reader.index(segment).ok() } else { None };
+        let doc = if near && tells(segment, window) { reader.index(segment).ok() } else { None };
         match doc {
             Some(doc) => survey.add(segment, &doc),
             None if near => survey.add_eventless(segment),
@@ -139,7 +142,7 @@ impl Plan {
             self.survey.skip();
             return;
         }
-        if !candidate && !tells(segment) {
+        if !candidate && !tells(segment, self.query.time) {
             self.survey.add_eventless(segment);
             return;
         }

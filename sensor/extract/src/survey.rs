@@ -10,7 +10,7 @@ use hindcap_wire::ledger::{Event, EventKind};
 use hindcap_wire::message::answer::{
     Answer, ClockSpan, Gap, GapCause, LIST_MAX, PolicySpan, Thinned, WhyEmpty,
 };
-use hindcap_wire::policy::Policy;
+use hindcap_wire::policy::{LeftOut, Policy};
 use hindcap_wire::time::{ClockState, TimeRange, Timestamp};
 
 use crate::clock;
@@ -85,11 +85,13 @@ impl Survey {
         }
     }
 
-    /// Takes a segment of which the catalog says that nothing happened in it but packets.
+    /// Takes a segment of which the catalog says that nothing happened in it but packets. What it lost or left out
+    /// counts whole: it lies in the window, or there is nothing to count.
     pub fn add_eventless(&mut self, segment: &SegmentInfo) {
         if segment.packets == 0 {
             return;
         }
+        self.missing(&segment.drops, &segment.left_out);
         let live = segment.clock != ClockState::Unknown;
         let range = through(segment.first, segment.last);
         if live {
@@ -99,6 +101,7 @@ impl Survey {
             self.imported(range);
         }
         self.clock_state(range, segment.clock);
+        self.policy(range, segment.step.map(|step| (step.since, step.policy)));
         self.committed = live.then_some(segment.last);
         self.stopped = None;
     }
@@ -152,7 +155,7 @@ impl Survey {
         self.clock_state(range, state);
         self.newest = self.newest.max(Some(batch.committed));
         if overlap(range, self.window).is_some() {
-            self.missing(batch);
+            self.missing(&batch.drops, &batch.left_out);
         }
         self.policy(range, steps.in_force(batch.committed));
         self.committed = Some(batch.committed);
@@ -167,15 +170,15 @@ impl Survey {
         self.imported(range);
         self.clock_state(range, ClockState::Unknown);
         if self.window.touches(batch.first, batch.last) {
-            self.missing(batch);
+            self.missing(&batch.drops, &batch.left_out);
         }
         self.policy(range, steps.in_force(batch.committed));
     }
 
-    /// Counts what a batch in the window lacks.
-    fn missing(&mut self, batch: &BatchEntry) {
-        self.drops = self.drops.plus(&batch.drops);
-        self.thinned.left_out = self.thinned.left_out.plus(&batch.left_out);
+    /// Counts what is missing in the window.
+    fn missing(&mut self, drops: &DropCounts, left_out: &LeftOut) {
+        self.drops = self.drops.plus(drops);
+        self.thinned.left_out = self.thinned.left_out.plus(left_out);
     }
 
     /// Notes the policy that a batch was recorded under.
@@ -445,7 +448,8 @@ mod tests {
             bytes: 60,
             data_bytes: 0,
             drops: DropCounts::default(),
-            drops_total: 0,
+            left_out: LeftOut::NONE,
+            step: None,
             eventful: false,
             has_flows: true,
             created: Timestamp(0),

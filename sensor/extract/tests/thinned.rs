@@ -4,10 +4,16 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hindcap_extract::{Options, plan, search};
 use hindcap_store::policy::Control;
+use hindcap_store::reader::{Reader, ReaderOptions, SegmentState};
+use hindcap_store::sim::SimVolume;
+use hindcap_store::volume::{Area, Geometry, VolumeError, VolumeRead};
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::message::answer::{PolicySpan, Thinned, WhyEmpty};
 use hindcap_wire::policy::{Policy, PolicyReason};
@@ -122,4 +128,84 @@ fn imported_packets_name_the_policy_of_their_import() {
     // The batch is one; it ends with the last packet that was recorded.
     assert_eq!(answer.thinned.policies, [expected], "{answer}");
     assert_eq!(answer.thinned.left_out.packets, 500 - 200_000_u64.div_ceil(1042));
+}
+
+/// Counts the bytes that are read of each area.
+#[derive(Debug)]
+struct Counting {
+    volume: SimVolume,
+    read: Rc<RefCell<BTreeMap<Area, u64>>>,
+}
+
+impl VolumeRead for Counting {
+    fn geometry(&self) -> Geometry {
+        self.volume.geometry()
+    }
+
+    fn read(&self, area: Area, offset: u64, buf: &mut [u8]) -> Result<(), VolumeError> {
+        *self.read.borrow_mut().entry(area).or_default() += buf.len() as u64;
+        self.volume.read(area, offset, buf)
+    }
+}
+
+/// A query without times, of a host that was never there, on a store whose every segment begins with a policy step: the
+/// catalog answers, policy, counts, drops and all; only segments in which something happened are opened.
+#[test]
+fn a_query_without_times_reads_the_catalog_and_no_tails() {
+    let mut lab = Lab::new(40, true, START + 10 * SEC);
+    let policy = Policy { cutoff: Some(2_000_000), sample: 10, ..Policy::default() };
+    lab.recorder().thin(Arc::new(Control::new(policy)));
+    let mut dropped = 0;
+    for secs in 10..2_400_u64 {
+        for n in 0..3_u64 {
+            // A new flow every 50 s.
+            let ports = (4000 + (secs / 50) as u16, 9);
+            let frame =
+                ethernet(&[], 0x0800, &ipv4(Host(1), Host(2), 17, None, &udp(ports, &[7; 45_000])), (1, 2));
+            lab.push(Shot::ethernet(START + secs * SEC + n * SEC / 4, frame));
+        }
+        dropped += u64::from(secs % 7 == 0);
+        let drops = DropCounts([dropped, 0, 0, 0, 0, 0]);
+        lab.tick(START + secs * SEC + SEC * 9 / 10, drops);
+    }
+    lab.stop(START + 2_401 * SEC);
+
+    let read = Rc::new(RefCell::new(BTreeMap::new()));
+    let counting = Counting { volume: lab.volume.clone(), read: Rc::clone(&read) };
+    let mut reader = Reader::open(counting, ReaderOptions::default()).unwrap();
+    let sealed = reader.segments().iter().filter(|segment| segment.state == SegmentState::Sealed).count();
+    let eventful = reader.segments().iter().filter(|segment| segment.eventful).count();
+    assert!(sealed > 15 && eventful == 2, "{eventful} of {sealed}: the first and the last");
+    read.borrow_mut().clear();
+
+    let nobody = vec![hindcap_wire::net::IpNet::host(Host(9).v4().into())];
+    let query = Query { nets: nobody, ..Query::default() };
+    let plan = plan(&mut reader, &query).unwrap();
+    let told = plan.estimate();
+    let opened = read.borrow().iter().filter(|(area, _)| matches!(area, Area::Segment(_))).count();
+    let bytes: u64 = read.borrow().values().sum();
+    assert_eq!(opened, 2, "{:?}", read.borrow());
+    let tails = sealed as u64 * 40_000;
+    println!("{opened} of {} segments opened, {bytes} bytes read; their tails are {tails}", sealed + 1);
+
+    // And it is the answer that the packets give.
+    let (shots, answer) = extract(&mut lab.reader(), &Query::default(), &Options::default()).unwrap();
+    assert_eq!((&told.thinned, &told.coverage), (&answer.thinned, &answer.coverage));
+    let [span] = told.thinned.policies[..] else { panic!("{told:?}") };
+    assert_eq!((span.policy, span.since), (policy, at(10)));
+    let left_out = told.thinned.left_out;
+    assert_eq!(left_out.packets + answer.packets, 3 * 2_390);
+    assert_eq!(left_out.truncated, shots.iter().filter(|shot| shot.bytes.len() < 45_000).count() as u64);
+    let (_, none) = extract(&mut reader, &query, &Options::default()).unwrap();
+    assert_eq!((none.drops, none.segments_read), (answer.drops, 0));
+    assert_eq!(none.drops.total(), dropped);
+
+    // A window that cuts segments in two asks their batch tables, and no others.
+    read.borrow_mut().clear();
+    let narrow = Query { time: TimeRange::new(at(400), at(800)), ..query };
+    let (_, part) = extract(&mut reader, &narrow, &Options::default()).unwrap();
+    let opened = read.borrow().keys().filter(|area| matches!(area, Area::Segment(_))).count();
+    assert!((1..=4).contains(&opened), "{:?}", read.borrow());
+    let expected = (400..800).filter(|secs| secs % 7 == 0).count() as u64;
+    assert!(part.drops.total().abs_diff(expected) <= 2, "{part}");
 }

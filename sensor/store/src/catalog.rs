@@ -1,105 +1,24 @@
-//! The catalog: per segment one entry of 64 bytes and one filter slot, in one preallocated area (docs/FORMAT.md).
+//! The catalog: per segment one entry of 128 bytes and one filter slot, in one preallocated area (docs/FORMAT.md).
 //!
 //! It is a cache of what the segments' tails say. The writer adds sealed segments in groups; what a crash took away is
 //! found in the tails. A reader believes an entry whose CRC agrees, and a filter whose CRC and generation agree with it.
 
-use hindcap_wire::drops::DropCounts;
+mod entry;
+
+pub use entry::{ENTRY_BYTES, Entry};
+
 use hindcap_wire::index::{Filter, FilterClasses, IndexLimits};
+use hindcap_wire::ledger::SummaryPage;
 use hindcap_wire::limits::PAGE_BYTES;
-use hindcap_wire::time::{ClockState, Timestamp};
 
 use crate::volume::{Area, Geometry, VolumeError, VolumeRead, VolumeWrite};
 
-/// Bytes of an entry.
-pub const ENTRY_BYTES: usize = 64;
 /// Writes are multiples of this where the area allows it: smaller ones wear a card like this size.
 const ALIGN: u64 = PAGE_BYTES as u64;
 /// Segments that wait for a grouped write.
 pub const GROUP: usize = 16;
 /// Bytes of filters that wait, at most; more are written at once.
 pub const PENDING_BYTES_MAX: usize = 256 * 1024;
-/// In `flags`: bits 0..3 the filter's classes, bit 3 no flow records, bits 4..6 the clock state, bit 6 events.
-const CLOCK_SHIFT: u32 = 4;
-const EVENTFUL: u32 = 1 << 6;
-const NO_FLOWS: u32 = 1 << 3;
-
-/// What the catalog says of a sealed segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Generation.
-    pub generation: u64,
-    /// Earliest timestamp, [`Timestamp::MAX`] without packets.
-    pub first: Timestamp,
-    /// Latest timestamp, [`Timestamp::MIN`] without packets.
-    pub last: Timestamp,
-    /// Packets.
-    pub packets: u64,
-    /// Captured bytes.
-    pub bytes: u64,
-    /// Drops, all causes.
-    pub drops: u64,
-    /// Kinds of key the filter is complete for; 0 without filter.
-    pub classes: FilterClasses,
-    /// Clock state of the last commit.
-    pub clock: ClockState,
-    /// Whether something happened to the recorder: its index holds events.
-    pub eventful: bool,
-    /// Whether there is an index with flow records; without, queries read all packets until `reindex`.
-    pub has_flows: bool,
-    /// Bytes of the filter, 0 without.
-    pub filter_bytes: u32,
-    /// CRC-32 over the generation (8 bytes, little-endian) and the filter.
-    pub filter_crc: u32,
-}
-
-impl Entry {
-    /// The 64 bytes on the disk.
-    #[must_use]
-    pub fn encode(&self) -> [u8; ENTRY_BYTES] {
-        let mut out = [0; ENTRY_BYTES];
-        let numbers = [self.generation, self.first.0, self.last.0, self.packets, self.bytes, self.drops]
-            .map(u64::to_le_bytes);
-        for (slot, number) in out.chunks_exact_mut(8).zip(numbers) {
-            slot.copy_from_slice(&number);
-        }
-        let eventful = if self.eventful { EVENTFUL } else { 0 };
-        let no_flows = if self.has_flows { 0 } else { NO_FLOWS };
-        let flags =
-            no_flows | u32::from(self.classes.0 & 7) | u32::from(self.clock.code()) << CLOCK_SHIFT | eventful;
-        for (at, number) in [(48, flags), (52, self.filter_bytes), (56, self.filter_crc)] {
-            out[at..at + 4].copy_from_slice(&number.to_le_bytes());
-        }
-        let crc = crc32fast::hash(&out[..60]);
-        out[60..].copy_from_slice(&crc.to_le_bytes());
-        out
-    }
-
-    /// The entry in these bytes; `None` if its CRC does not agree or it is of no generation.
-    #[must_use]
-    pub fn decode(bytes: &[u8; ENTRY_BYTES]) -> Option<Self> {
-        let u64_at = |at: usize| bytes[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-        let u32_at = |at: usize| bytes[at..at + 4].try_into().map_or(0, u32::from_le_bytes);
-        if u32_at(60) != crc32fast::hash(&bytes[..60]) || u64_at(0) == 0 {
-            return None;
-        }
-        let flags = u32_at(48);
-        Some(Self {
-            generation: u64_at(0),
-            first: Timestamp(u64_at(8)),
-            last: Timestamp(u64_at(16)),
-            packets: u64_at(24),
-            bytes: u64_at(32),
-            drops: u64_at(40),
-            classes: FilterClasses((flags & 7) as u8),
-            clock: ClockState::from_code((flags >> CLOCK_SHIFT & 3) as u16)?,
-            eventful: flags & EVENTFUL != 0,
-            has_flows: flags & NO_FLOWS == 0,
-            filter_bytes: u32_at(52),
-            filter_crc: u32_at(56),
-        })
-    }
-}
-
 /// CRC-32 that binds a filter to its generation.
 #[must_use]
 pub fn filter_crc(generation: u64, filter: &[u8]) -> u32 {
@@ -139,31 +58,23 @@ impl Layout {
     }
 }
 
-/// What a seal knows of a segment, for [`Pending::add`].
+/// An entry and its filter, for [`Pending::add`].
 #[derive(Clone, Debug)]
 pub struct Sealed {
     /// Segment number.
     pub segment: u32,
-    /// Generation.
-    pub generation: u64,
-    /// Earliest and latest timestamp; (MAX, MIN) without packets.
-    pub times: (Timestamp, Timestamp),
-    /// Packets.
-    pub packets: u64,
-    /// Captured bytes.
-    pub bytes: u64,
-    /// Drops.
-    pub drops: DropCounts,
-    /// Clock state of the last commit.
-    pub clock: ClockState,
-    /// Whether its index holds events.
-    pub eventful: bool,
-    /// Whether its index has flow records.
-    pub has_flows: bool,
-    /// Kinds of key the filter is complete for.
-    pub classes: FilterClasses,
+    /// The entry.
+    pub entry: Entry,
     /// The encoded filter, empty without.
     pub filter: Vec<u8>,
+}
+
+impl Sealed {
+    /// Of segment `segment` with this summary page.
+    #[must_use]
+    pub fn of(segment: u32, page: &SummaryPage, classes: FilterClasses, filter: Vec<u8>) -> Self {
+        Self { segment, entry: Entry::of(page, classes, &filter), filter }
+    }
 }
 
 /// Sealed segments that wait for a grouped write. Bounded: tell by [`Pending::is_due`] when to write.
@@ -182,36 +93,7 @@ impl Pending {
 
     /// Takes note of a sealed segment.
     pub fn add(&mut self, sealed: Sealed) {
-        let Sealed {
-            segment,
-            generation,
-            times,
-            packets,
-            bytes,
-            drops,
-            clock,
-            eventful,
-            has_flows,
-            mut classes,
-            filter,
-        } = sealed;
-        if filter.is_empty() {
-            classes = FilterClasses(0);
-        }
-        let entry = Entry {
-            generation,
-            first: times.0,
-            last: times.1,
-            packets,
-            bytes,
-            drops: drops.total(),
-            classes,
-            clock,
-            eventful,
-            has_flows,
-            filter_bytes: filter.len() as u32,
-            filter_crc: filter_crc(generation, &filter),
-        };
+        let Sealed { segment, entry, filter } = sealed;
         self.bytes += filter.len();
         self.waiting.retain(|(number, _, _)| *number != segment);
         self.waiting.push((segment, entry, filter));

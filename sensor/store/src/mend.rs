@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 
 use hindcap_wire::index::{FilterClasses, IndexDoc};
+use hindcap_wire::ledger::SummaryPage;
 
 use crate::catalog::{self, Pending, Sealed};
 use crate::index::filter_of;
@@ -54,24 +55,12 @@ pub(crate) fn mend(
 
 /// What the catalog says of a segment with this tail. Without an index that can be read it has no filter: queries then
 /// look into the segment.
-fn entry_of(segment: u32, page: &hindcap_wire::ledger::SummaryPage, index: Option<Vec<u8>>) -> Sealed {
-    let summary = &page.summary;
-    let doc = index.filter(|_| summary.has_flows).and_then(|bytes| IndexDoc::parse(bytes).ok());
-    let eventful = doc.as_ref().is_none_or(|doc| doc.lost_events() > 0 || doc.events().next().is_some());
+fn entry_of(segment: u32, page: &SummaryPage, index: Option<Vec<u8>>) -> Sealed {
+    let doc = index.filter(|_| page.summary.has_flows).and_then(|bytes| IndexDoc::parse(bytes).ok());
     let (classes, filter) = doc.as_ref().map_or((FilterClasses(0), Vec::new()), filter_of);
-    Sealed {
-        segment,
-        generation: page.generation,
-        times: summary.times,
-        packets: summary.packets,
-        bytes: summary.captured_bytes,
-        drops: summary.drops,
-        clock: summary.clock,
-        eventful,
-        has_flows: doc.is_some(),
-        classes,
-        filter,
-    }
+    let mut sealed = Sealed::of(segment, page, classes, filter);
+    sealed.entry.has_flows = doc.is_some();
+    sealed
 }
 
 #[cfg(test)]

@@ -234,6 +234,7 @@ pub(crate) fn write(
     }
     let mut block = [0; COMMIT_BYTES];
     read_commit(volume, number, tables.end, &mut block)?;
+    let happened = tables.happened();
     let said = Provisional {
         data_bytes: tables.end,
         index_offset,
@@ -247,9 +248,11 @@ pub(crate) fn write(
             last: tables.times.1,
             packets: tables.packets,
             bytes: tables.captured_bytes,
-            drops: tables.drops.total(),
+            drops: tables.drops,
+            left_out: tables.left_out,
+            step: happened.step,
             clock: tables.clock,
-            eventful: encoded.eventful,
+            eventful: happened.eventful,
             has_flows: true,
             classes: encoded.classes,
             filter_bytes: encoded.filter.len() as u32,

@@ -223,11 +223,7 @@ impl<V: VolumeRead> Look<'_, V> {
         }
         // A missing or older entry is one that waits to be written.
         let Some(entry) = entry.filter(|entry| entry.generation == self.header.generation) else { return };
-        let crc = catalog::filter_crc(entry.generation, &rebuilt.filter);
-        let same = (entry.first, entry.last, entry.packets)
-            == (tables.times.0, tables.times.1, page.summary.packets)
-            && entry.filter_bytes as usize == rebuilt.filter.len()
-            && (rebuilt.filter.is_empty() || entry.filter_crc == crc)
+        let same = *entry == catalog::Entry::of(page, rebuilt.classes, &rebuilt.filter)
             && (rebuilt.filter.is_empty()
                 || catalog::filter(self.volume, self.number, entry).ok().flatten().is_some());
         if !same {

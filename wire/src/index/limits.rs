@@ -23,7 +23,7 @@ pub const MAC_BYTES: usize = 14;
 /// Header, section directory and the small fixed fields of the sections.
 const FRAME_BYTES: u32 = 512;
 /// An entry of the catalog.
-const CATALOG_ENTRY_BYTES: u32 = 64;
+const CATALOG_ENTRY_BYTES: u32 = 128;
 /// Alignment of filter slots: the largest sector.
 const SLOT_ALIGN: u32 = 4096;
 
@@ -155,7 +155,10 @@ mod tests {
     #[test]
     fn all_that_describes_a_segment_fits_into_one_percent() {
         let limits = IndexLimits::for_segment(SEGMENT_BYTES_DEFAULT);
-        assert!(limits.index_bytes + limits.slot_bytes + 64 + 2 * PAGE_BYTES <= SEGMENT_BYTES_DEFAULT / 100);
+        assert!(
+            limits.index_bytes + limits.slot_bytes + CATALOG_ENTRY_BYTES + 2 * PAGE_BYTES
+                <= SEGMENT_BYTES_DEFAULT / 100
+        );
         assert_eq!((limits.slot_bytes, limits.flows), (48 * 1024, 20_480));
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BLOCK_OVERHEAD_BYTES, Cursor, block_type, u16_at, u64_at};
 use crate::drops::DropCause;
-use crate::policy::{Policy, PolicyReason};
+use crate::policy::Policy;
 use crate::time::Timestamp;
 
 /// Length of an event block, framing included.
@@ -102,11 +102,8 @@ impl EventKind {
             Self::Gap { start, end, cause, packets } => (5, cause as u16, [start.0, end.0, packets]),
             Self::ClockStep { from, to } => (6, 0, [from.0, to.0, 0]),
             Self::Policy { policy, before } => {
-                let how = u64::from(policy.reason as u8)
-                    | u64::from(policy.headers_only) << 8
-                    | u64::from(policy.skip_rules) << 16
-                    | u64::from(policy.sample) << 32;
-                (7, 0, [policy.cutoff.unwrap_or(0), how, before.unwrap_or(0)])
+                let [cutoff, how] = policy.words();
+                (7, 0, [cutoff, how, before.unwrap_or(0)])
             }
             Self::Pin { pin, begins } => (10, 0, [pin, u64::from(begins), 0]),
             Self::Other { kind, fields } => (kind, 0, fields),
@@ -125,25 +122,13 @@ impl EventKind {
                 None => Self::Other { kind, fields },
             },
             (6, _) => Self::ClockStep { from: Timestamp(a), to: Timestamp(b) },
-            (7, _) => match PolicyReason::from_code(b as u8) {
-                Some(reason) => Self::policy(a, b, c, reason),
+            (7, _) => match Policy::of([a, b]) {
+                Some(policy) => Self::Policy { policy, before: (c != 0).then_some(c) },
                 None => Self::Other { kind, fields },
             },
             (10, _) => Self::Pin { pin: a, begins: b != 0 },
             _ => Self::Other { kind, fields },
         }
-    }
-
-    fn policy(cutoff: u64, how: u64, before: u64, reason: PolicyReason) -> Self {
-        let some = |bytes: u64| (bytes != 0).then_some(bytes);
-        let policy = Policy {
-            cutoff: some(cutoff),
-            sample: (how >> 32) as u32,
-            headers_only: how >> 8 & 1 != 0,
-            skip_rules: (how >> 16) as u16,
-            reason,
-        };
-        Self::Policy { policy, before: some(before) }
     }
 }
 
@@ -179,6 +164,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::PolicyReason;
 
     #[test]
     fn every_kind_comes_back() {

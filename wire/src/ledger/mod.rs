@@ -12,6 +12,7 @@ mod blocks;
 mod clock;
 mod commit;
 mod event;
+mod happened;
 mod header;
 mod summary;
 
@@ -22,6 +23,7 @@ pub use blocks::{
 pub use clock::{CLOCK_LINES_MAX, ClockAt, ClockLine, SAME_SETTING_NANOS, is_near, note_clock, note_step};
 pub use commit::{COMMIT_BYTES, Commit, batch_crc_start};
 pub use event::{EVENT_BYTES, Event, EventKind};
+pub use happened::Happened;
 pub use header::{HEADER_BYTES, HEADER_END, HEADER_OFFSET, SegmentHeader};
 pub use summary::{NO_CHAIN, Summary, SummaryPage};
 

@@ -9,7 +9,7 @@ use super::{ClockLine, Cursor, block_type, u32_at, u64_at};
 use crate::drops::DropCounts;
 use crate::limits::PAGE_BYTES;
 use crate::packet::Interface;
-use crate::policy::LeftOut;
+use crate::policy::{LeftOut, PolicyStep};
 use crate::time::{ClockState, Timestamp};
 
 const MAGIC: [u8; 8] = *b"HCSUM001";
@@ -40,6 +40,10 @@ pub struct Summary {
     pub drops: DropCounts,
     /// Left out by policy while it was open.
     pub left_out: LeftOut,
+    /// The last policy step, see [`Happened`](super::Happened).
+    pub step: Option<PolicyStep>,
+    /// Whether anything happened in it, see [`Happened`](super::Happened).
+    pub eventful: bool,
     /// Clock state of its last commit.
     pub clock: ClockState,
     /// How its clock was set, [`super::CLOCK_LINES_MAX`] at most; none in an import.
@@ -130,6 +134,7 @@ mod tests {
     use super::*;
     use crate::limits::{INTERFACE_NAME_BYTES_MAX, INTERFACES_MAX};
     use crate::packet::LinkType;
+    use crate::policy::Policy;
 
     fn page() -> SummaryPage {
         let name: String = core::iter::repeat_n('x', INTERFACE_NAME_BYTES_MAX).collect();
@@ -159,6 +164,8 @@ mod tests {
                 batches: u32::MAX,
                 drops: DropCounts([u64::MAX; 6]),
                 left_out: LeftOut::of([u64::MAX; 3]),
+                step: Some(PolicyStep { since: most, policy: Policy::of([u64::MAX, !0xff | 2]).unwrap() }),
+                eventful: true,
                 clock: ClockState::Unknown,
                 clock_lines: core::iter::repeat_n(line, CLOCK_LINES_MAX).collect(),
                 has_flows: true,

@@ -4,6 +4,7 @@
 use hindcap_extract::{ExtractError, Options, ResultSink, SinkError, plan, run};
 use hindcap_store::reader::{Reader, ReaderOptions};
 use hindcap_store::sim::SimVolume;
+use hindcap_store::volume::VolumeRead;
 use hindcap_store::{Reading, Recorder, RecorderOptions, Store};
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::message::answer::{Answer, Partial};
@@ -157,8 +158,8 @@ impl ResultSink for Collected {
 }
 
 /// Plans and runs.
-pub fn extract(
-    reader: &mut Reader<SimVolume>,
+pub fn extract<V: VolumeRead>(
+    reader: &mut Reader<V>,
     query: &Query,
     options: &Options<'_>,
 ) -> Result<(Vec<Shot>, Answer), ExtractError> {

@@ -1,6 +1,7 @@
 //! What is known of a segment without opening its index.
 
 use hindcap_wire::drops::DropCounts;
+use hindcap_wire::policy::{LeftOut, PolicyStep};
 use hindcap_wire::time::{ClockState, Timestamp};
 
 /// In which state of its life a segment is.
@@ -45,11 +46,13 @@ pub struct SegmentInfo {
     pub bytes: u64,
     /// End of its last batch, bytes from the start; 0 while that is unknown (sealed, summary not read yet).
     pub data_bytes: u32,
-    /// Drops while it was open, by cause; for a sealed segment known only in its index's batch table.
+    /// Drops while it was open, by cause; of an open segment only its index's batch table tells.
     pub drops: DropCounts,
-    /// Sum of drops.
-    pub drops_total: u64,
-    /// Whether its index may tell of events: starts, stops, gaps, clock steps. `false` is certain.
+    /// Left out by policy while it was open; of an open segment only its index's batch table tells.
+    pub left_out: LeftOut,
+    /// The last policy step, in force throughout unless the segment is eventful; of an open segment only its events tell.
+    pub step: Option<PolicyStep>,
+    /// Whether its index may tell of events: starts, stops, gaps, clock steps, policy steps. `false` is certain.
     pub eventful: bool,
     /// Whether its index has flow records, as far as catalog or summary tell; an open segment is indexed when asked.
     /// Without, queries read all its packets, until `reindex`.

@@ -5,6 +5,7 @@ use std::path::Path;
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::ledger::{ClockAt, Commit, HEADER_END, SegmentHeader, SummaryPage};
 use hindcap_wire::limits::PAGE_BYTES;
+use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::{ClockState, Timestamp};
 
 use super::ReadError;
@@ -205,8 +206,9 @@ fn info_of_entry(number: u32, header: &SegmentHeader, entry: &Entry) -> SegmentI
         packets: entry.packets,
         bytes: entry.bytes,
         data_bytes: 0,
-        drops: DropCounts::default(),
-        drops_total: entry.drops,
+        drops: entry.drops,
+        left_out: entry.left_out,
+        step: entry.step,
         eventful: entry.eventful,
         has_flows: entry.has_flows,
         created: header.begun.wall,
@@ -233,8 +235,9 @@ fn info_of_summary(number: u32, page: &SummaryPage) -> SegmentInfo {
         bytes: summary.captured_bytes,
         data_bytes: page.data_bytes,
         drops: summary.drops,
-        drops_total: summary.drops.total(),
-        eventful: true,
+        left_out: summary.left_out,
+        step: summary.step,
+        eventful: summary.eventful,
         has_flows: summary.has_flows,
         created: summary.created,
         clock: summary.clock,
@@ -264,7 +267,8 @@ fn info_of_batches(
         bytes: 0,
         data_bytes: 0,
         drops: DropCounts::default(),
-        drops_total: 0,
+        left_out: LeftOut::NONE,
+        step: None,
         eventful: true,
         has_flows: true,
         created: header.begun.wall,
@@ -286,7 +290,8 @@ fn info_of_commit(number: u32, header: &SegmentHeader, commit: &Commit) -> Segme
         data_bytes: commit.offset + commit.bytes,
         // The batches tell; a reader that needs them opens the index.
         drops: DropCounts::default(),
-        drops_total: 0,
+        left_out: LeftOut::NONE,
+        step: None,
         eventful: true,
         has_flows: true,
         created: header.begun.wall,

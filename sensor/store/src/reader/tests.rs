@@ -250,6 +250,8 @@ impl Writer {
             batches: self.sequence,
             drops: DropCounts([self.sequence.into(), 0, 0, 0, 0, 0]),
             left_out: LeftOut::NONE,
+            step: None,
+            eventful: self.indexer.builder().is_eventful(),
             clock: ClockState::Synchronised,
             clock_lines: Vec::new(),
             has_flows: true,
@@ -270,19 +272,7 @@ impl Writer {
         page.encode(&mut bytes).unwrap();
         memory.write(Area::Segment(self.segment), (SEGMENT - PAGE) as u64, &bytes).unwrap();
         let (classes, filter) = self.indexer.builder().filter();
-        pending.add(Sealed {
-            segment: self.segment,
-            generation: self.generation,
-            times: self.times,
-            packets: self.packets,
-            bytes: self.captured,
-            drops: page.summary.drops,
-            clock: ClockState::Synchronised,
-            eventful: self.indexer.builder().is_eventful(),
-            has_flows: true,
-            classes,
-            filter,
-        });
+        pending.add(Sealed::of(self.segment, &page, classes, filter));
     }
 }
 

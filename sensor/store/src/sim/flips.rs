@@ -297,7 +297,7 @@ fn canary_a_catalog_that_is_believed_unseen_is_caught() {
     filter[16..].iter_mut().for_each(|byte| *byte ^= 0x20);
     entry.filter_crc = catalog::filter_crc(entry.generation, &filter);
     let mut image = original.volume.image();
-    image.put(Area::Catalog, u64::from(number) * 64, &entry.encode());
+    image.put(Area::Catalog, u64::from(number) * catalog::ENTRY_BYTES as u64, &entry.encode());
     image.put(Area::Catalog, slot, &filter);
     let volume = SimVolume::with_image(original.volume.geometry(), image);
     assert!(read(&volume).unwrap_err().contains("denies packet"));

@@ -6,8 +6,8 @@ use std::ops::Range;
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::index::{BatchEntry, PageEntry};
 use hindcap_wire::ledger::{
-    Blocks, ClockLine, Commit, Event, RawBlock, SegmentHeader, batch_crc_start, block_type, interfaces_lost,
-    note_clock, note_step,
+    Blocks, ClockLine, Commit, Event, Happened, RawBlock, SegmentHeader, batch_crc_start, block_type,
+    interfaces_lost, note_clock, note_step,
 };
 use hindcap_wire::limits::{INTERFACES_MAX, PAGE_BYTES};
 use hindcap_wire::packet::Interface;
@@ -224,6 +224,11 @@ impl SegmentTables {
         }
         self.batch_table.iter().for_each(|batch| builder.batch_done(*batch));
         self.events.iter().for_each(|body| builder.event(body));
+    }
+
+    /// What the events come to.
+    pub(crate) fn happened(&self) -> Happened {
+        Happened::of(self.events.iter().map(|body| &body[..]), self.header.begun.wall)
     }
 
     /// The hash of everything up to `end`; `None` when the chain is off.

@@ -2,7 +2,7 @@
 
 use hindcap_wire::index::{FilterClasses, IndexLimits};
 use hindcap_wire::ledger::{
-    BLOCK_OVERHEAD_BYTES, NO_CHAIN, SKIP_BYTES_MAX, Summary, SummaryPage, block_type,
+    BLOCK_OVERHEAD_BYTES, Happened, NO_CHAIN, SKIP_BYTES_MAX, Summary, SummaryPage, block_type,
 };
 use hindcap_wire::limits::PAGE_BYTES;
 
@@ -58,7 +58,6 @@ pub(crate) struct Sealed {
     pub page: SummaryPage,
     filter: Vec<u8>,
     classes: FilterClasses,
-    eventful: bool,
 }
 
 /// Makes the tail of a segment in `buf`: a page for skips, the index block, the summary page.
@@ -70,10 +69,11 @@ pub(crate) fn seal(
 ) -> Sealed {
     let has_flows = flows.is_some();
     let header = &tables.header;
-    let Encoded { index, filter, classes, eventful } = encoded(tables, flows);
+    let Encoded { index, filter, classes } = encoded(tables, flows);
     let block_bytes = index_block_bytes(index.len() as u32);
     let index_offset = header.segment_bytes - PAGE_BYTES - block_bytes;
     let hash = tables.segment_hash();
+    let Happened { eventful, step } = tables.happened();
     let page = SummaryPage {
         generation: header.generation,
         data_bytes: tables.end,
@@ -90,6 +90,8 @@ pub(crate) fn seal(
             batches: tables.batches,
             drops: tables.drops,
             left_out: tables.left_out,
+            step,
+            eventful,
             clock: tables.clock,
             clock_lines: tables.clock_lines.clone(),
             has_flows,
@@ -100,7 +102,7 @@ pub(crate) fn seal(
         },
     };
     fill(buf, &page, &index);
-    Sealed { page, filter, classes, eventful }
+    Sealed { page, filter, classes }
 }
 
 /// An index and what goes into the catalog with it.
@@ -108,7 +110,6 @@ pub(crate) struct Encoded {
     pub index: Vec<u8>,
     pub filter: Vec<u8>,
     pub classes: FilterClasses,
-    pub eventful: bool,
 }
 
 /// The index of a segment; `flows` has seen its packets, if there is one.
@@ -124,7 +125,7 @@ fn encode(tables: &SegmentTables, flows: &mut Indexer) -> Encoded {
     tables.enter(flows.builder());
     let builder = flows.builder();
     let (classes, filter) = builder.filter();
-    Encoded { index: builder.encode(Vec::new()), filter, classes, eventful: builder.is_eventful() }
+    Encoded { index: builder.encode(Vec::new()), filter, classes }
 }
 
 /// The index of a segment whose packets nobody has seen: page table, batches and events. No filter, so every query looks
@@ -135,12 +136,7 @@ fn encode_without_flows(tables: &SegmentTables) -> Encoded {
     tables.interfaces.iter().for_each(|interface| blind.interface(interface));
     tables.enter(blind.builder());
     let builder = blind.builder();
-    Encoded {
-        index: builder.encode(Vec::new()),
-        filter: Vec::new(),
-        classes: FilterClasses(0),
-        eventful: builder.is_eventful(),
-    }
+    Encoded { index: builder.encode(Vec::new()), filter: Vec::new(), classes: FilterClasses(0) }
 }
 
 /// Writes index block and summary page behind the first page of `buf`.
@@ -184,20 +180,7 @@ impl Sealed {
 
     /// What the catalog says of the segment.
     pub(crate) fn catalog_entry(&self, segment: u32) -> catalog::Sealed {
-        let summary = &self.page.summary;
-        catalog::Sealed {
-            segment,
-            generation: self.page.generation,
-            times: summary.times,
-            packets: summary.packets,
-            bytes: summary.captured_bytes,
-            drops: summary.drops,
-            clock: summary.clock,
-            eventful: self.eventful,
-            has_flows: summary.has_flows,
-            classes: self.classes,
-            filter: self.filter.clone(),
-        }
+        catalog::Sealed::of(segment, &self.page, self.classes, self.filter.clone())
     }
 }
 
