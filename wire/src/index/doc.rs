@@ -1,4 +1,4 @@
-//! The encoded index as a whole: a header with a directory, and ten sections, each under its own CRC-32. The sections
+//! The encoded index as a whole: a header with a directory, and eleven sections, each under its own CRC-32. The sections
 //! follow each other without gaps, so that every byte is covered.
 //!
 //! | bytes | meaning |
@@ -6,7 +6,7 @@
 //! | 8 | magic `HCINDEX1` |
 //! | 4 | bytes of the whole index |
 //! | 4 | segment bytes |
-//! | 10 x 12 | per section: offset, bytes, CRC-32 |
+//! | 11 x 12 | per section: offset, bytes, CRC-32 |
 //! | 4 | CRC-32 over the header before this field |
 
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ use crate::packet::Interface;
 use crate::true_time::TrueTime;
 
 const MAGIC: &[u8; 8] = b"HCINDEX1";
-const SECTIONS: usize = 10;
+const SECTIONS: usize = 11;
 const HEADER_BYTES: usize = 16 + SECTIONS * 12 + 4;
 
 /// Sections, in their order in the file.
@@ -40,6 +40,7 @@ enum Section {
     HostsV4,
     HostsV6,
     Flows,
+    Truncated,
     Overflow,
 }
 
@@ -54,6 +55,7 @@ impl Section {
         "IPv4 hosts",
         "IPv6 hosts",
         "flow records",
+        "truncated flows",
         "overflow filters",
     ];
 }
@@ -145,6 +147,7 @@ impl IndexDoc {
             bytes,
         };
         let parts = Parts { bytes: &doc.bytes, sections: &doc.sections };
+        parts.read(Section::Truncated, |_| Some(()))?;
         doc.flows = parts.read(Section::Flows, |_| doc.flows().check())?;
         Ok(doc)
     }
@@ -250,7 +253,9 @@ impl IndexDoc {
     #[must_use]
     pub fn flows(&self) -> Flows<'_> {
         let times = Some(&self.true_time).filter(|times| !times.is_plain());
-        Flows::new(self.section(Section::Flows), [self.hosts(4), self.hosts(6)], self.limits.pages, times)
+        let hosts = [self.hosts(4), self.hosts(6)];
+        let truncated = self.section(Section::Truncated);
+        Flows::new(self.section(Section::Flows), hosts, truncated, self.limits.pages, times)
     }
 
     /// Number of flow records.
@@ -449,6 +454,8 @@ impl<'l> Encoder<'l> {
     /// Writes what is left of flows without a record; quarters without any are given as empty slices.
     pub fn overflow(&mut self, packets: u64, flows: u64, hosts_complete: bool, filters: [&[u8]; QUARTERS]) {
         self.end(Section::Flows);
+        self.out.extend_from_slice(self.flows.truncated());
+        self.end(Section::Truncated);
         put(&mut self.out, packets);
         put(&mut self.out, flows);
         let present = (0..QUARTERS).fold(0, |mask, q| mask | u8::from(!filters[q].is_empty()) << q);

@@ -36,6 +36,8 @@ pub struct FlowRecord<'a> {
     pub bytes: u64,
     /// All TCP flags seen, in either direction.
     pub tcp_flags: u8,
+    /// Whether some packet was recorded with fewer bytes than it had on the wire.
+    pub truncated: bool,
     /// Pages in which its packets start; a superset when the memory for postings was full.
     pub postings: Postings<'a>,
 }
@@ -65,6 +67,8 @@ pub struct FlowParts {
     pub stacked_vlans: bool,
     /// The postings go on to the end of the segment.
     pub open_end: bool,
+    /// As in [`FlowRecord`].
+    pub truncated: bool,
     /// Earliest timestamp.
     pub first: u64,
     /// Latest timestamp.
@@ -154,15 +158,28 @@ struct Context {
 #[derive(Debug, Default)]
 pub(super) struct FlowWriter {
     context: Context,
+    count: usize,
+    /// One bit per record, lowest first, as far as the last one that is set.
+    truncated: Vec<u8>,
 }
 
 impl FlowWriter {
+    /// Which records are of flows with truncated packets: as far as the last of them.
+    pub(super) fn truncated(&self) -> &[u8] {
+        &self.truncated
+    }
+
     pub(super) fn put<'t>(
         &mut self,
         out: &mut Vec<u8>,
         flow: &FlowParts,
         tokens: impl Iterator<Item = &'t [u8]> + Clone,
     ) {
+        if flow.truncated {
+            self.truncated.resize(self.count / 8 + 1, 0);
+            self.truncated[self.count / 8] |= 1 << (self.count % 8);
+        }
+        self.count += 1;
         out.push(flow.shape());
         if flow.proto_code() == 0 {
             out.push(flow.proto);
@@ -247,6 +264,9 @@ impl<'a> HostTable<'a> {
 pub struct Flows<'a> {
     cursor: Cursor<'a>,
     hosts: [HostTable<'a>; 2],
+    truncated: &'a [u8],
+    /// Records so far.
+    count: usize,
     pages: u32,
     context: Context,
     true_time: Option<&'a TrueTime>,
@@ -257,23 +277,23 @@ impl<'a> Flows<'a> {
     pub(super) const fn new(
         bytes: &'a [u8],
         hosts: [HostTable<'a>; 2],
+        truncated: &'a [u8],
         pages: u32,
         true_time: Option<&'a TrueTime>,
     ) -> Self {
         let context = Context { first: 0, page: 0, next_host: [0; 2] };
-        Self { cursor: Cursor(bytes), hosts, pages, context, true_time }
+        Self { cursor: Cursor(bytes), hosts, truncated, count: 0, pages, context, true_time }
     }
 
     /// Whether every record is whole and consistent; the number of records.
     pub(super) fn check(mut self) -> Option<usize> {
-        let mut count = 0;
         while !self.cursor.0.is_empty() {
             if !self.record()?.postings.is_sound() {
                 return None;
             }
-            count += 1;
         }
-        Some(count)
+        let marked = self.truncated.len() <= self.count.div_ceil(8);
+        marked.then_some(self.count)
     }
 
     fn host(&mut self, version: usize) -> Option<AddrBytes> {
@@ -316,6 +336,9 @@ impl<'a> Flows<'a> {
             }
             None => (Timestamp(first), Timestamp(last)),
         };
+        let truncated =
+            self.truncated.get(self.count / 8).is_some_and(|bits| bits >> (self.count % 8) & 1 == 1);
+        self.count += 1;
         Some(FlowRecord {
             key: FlowKey { a, b, a_port, b_port, vlan, proto, version },
             a_sent_first: shape & SHAPE_A_FIRST != 0,
@@ -325,6 +348,7 @@ impl<'a> Flows<'a> {
             packets,
             bytes,
             tcp_flags,
+            truncated,
             postings,
         })
     }

@@ -74,7 +74,7 @@ impl IndexLimits {
         // Room for the summary page and for rounding the tail to pages; small segments have less of both.
         let tail = if segment_bytes / 512 < 2 * PAGE_BYTES { segment_bytes / 512 } else { 2 * PAGE_BYTES };
         let index_bytes = segment_bytes / 100 - slot_bytes - CATALOG_ENTRY_BYTES - tail;
-        let (batches, event_bytes, macs) = (chunks * 16, chunks * 256, chunks * 8);
+        let (flows, batches, event_bytes, macs) = (chunks * 320, chunks * 16, chunks * 256, chunks * 8);
         let batch_bytes = batches * BATCH_BYTES_MEAN;
         let fixed = FRAME_BYTES
             + pages * 6
@@ -82,13 +82,14 @@ impl IndexLimits {
             + event_bytes
             + (INTERFACES_MAX * INTERFACE_BYTES_MAX) as u32
             + macs * MAC_BYTES as u32
-            + pages.div_ceil(8);
+            + pages.div_ceil(8)
+            + flows.div_ceil(8);
         Self {
             segment_bytes,
             pages,
             index_bytes,
             flow_bytes: index_bytes - fixed,
-            flows: chunks * 320,
+            flows,
             hosts_v4: chunks * 320,
             hosts_v6: chunks * 160,
             posting_nodes: chunks * 256,

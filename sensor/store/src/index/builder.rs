@@ -31,8 +31,14 @@ pub(super) struct Seen {
     pub at: u64,
     pub bytes: u32,
     pub tcp_flags: u8,
-    /// [`bit::STACKED`] or 0.
-    pub stacked_bit: u8,
+    /// [`bit::STACKED`] and [`bit::TRUNCATED`], where they apply.
+    pub bits: u8,
+}
+
+/// [`bit::TRUNCATED`] for a packet that was recorded with fewer bytes than it had on the wire.
+#[inline(always)]
+pub(super) const fn truncated_bit(packet: &Packet<'_>) -> u8 {
+    if packet.bytes.len() < packet.orig_len as usize { bit::TRUNCATED } else { 0 }
 }
 
 /// Builds the index of one segment after another. All memory is taken in [`Builder::new`], see [`Builder::bytes`].
@@ -71,8 +77,10 @@ pub struct Builder {
     limit: u32,
     /// The part of it that new flow records may use.
     flow_limit: u32,
-    /// What is left of [`Builder::host_reserve`].
-    pub(super) host_spare: u32,
+    /// Encoded bytes of hosts of flows without a record.
+    pub(super) host_used: u32,
+    /// What they may come to: see [`Builder::host_reserve`].
+    host_limit: u32,
     /// First host numbers not yet named by a record, as the encoding counts them.
     named: [u32; 2],
 }
@@ -109,7 +117,8 @@ impl Builder {
             used: 0,
             limit: 0,
             flow_limit: 0,
-            host_spare: 0,
+            host_used: 0,
+            host_limit: 0,
             named: [0; 2],
         };
         builder.reset();
@@ -158,7 +167,7 @@ impl Builder {
         self.spilled.fill([0; SPILLED_WAYS]);
         self.waiting.clear();
         (self.page, self.quarter, self.mac_part) = (0, 0, 0);
-        (self.used, self.named, self.host_spare) = (0, [0; 2], self.host_reserve());
+        (self.used, self.named, self.host_used) = (0, [0; 2], 0);
         self.set_limit();
     }
 
@@ -176,8 +185,8 @@ impl Builder {
         if let Some(pair) = found.macs {
             self.macs.observe(pair, self.mac_part);
         }
-        let stacked_bit = if found.vlans.len() > 1 { bit::STACKED } else { 0 };
-        let seen = Seen { at: packet.timestamp.0, bytes: packet.orig_len, tcp_flags: 0, stacked_bit };
+        let bits = truncated_bit(packet) | if found.vlans.len() > 1 { bit::STACKED } else { 0 };
+        let seen = Seen { at: packet.timestamp.0, bytes: packet.orig_len, tcp_flags: 0, bits };
         match found.layers.as_slice() {
             [layer] => self.layer(layer, seen),
             [] => {
@@ -209,22 +218,32 @@ impl Builder {
         if quarter != self.quarter {
             self.spilled.fill([0; SPILLED_WAYS]);
             self.quarter = quarter;
-            self.set_limit();
         }
+        self.set_limit();
     }
 
-    /// Filters that exist or may still come are paid first.
+    /// Filters that exist or may still come are paid first, then hosts.
     fn set_limit(&mut self) {
         let past = self.overflowed[..self.quarter].iter().filter(|used| **used).count();
         let filters = (past + QUARTERS - self.quarter) as u32 * self.limits.overflow_bytes;
-        self.limit = self.limits.flow_bytes - self.host_reserve() - filters;
+        let budget = self.limits.flow_bytes - filters;
+        self.host_limit = self.host_reserve(budget);
+        self.limit = budget - self.host_limit;
+        // What records have taken, or will as they grow, is taken.
+        self.host_limit = self.host_limit.min(budget.saturating_sub(self.used + self.limit / 32));
         let to_come = (QUARTERS - self.quarter) as u32;
         self.flow_limit = self.limit - self.limit / 32 * to_come;
     }
 
-    /// Kept for hosts of flows without a record.
-    pub(super) const fn host_reserve(&self) -> u32 {
-        self.limits.flow_bytes / 16
+    /// Kept for hosts of flows without a record: what hosts will take in the rest of the segment if they go on coming as
+    /// so far, at most a quarter of `budget`. Without every host there is no catalog filter, and each query must look into
+    /// the index; a small segment has few records, and most of its hosts may come behind the last one.
+    fn host_reserve(&self, budget: u32) -> u32 {
+        let hosts = self.hosts_v4.len() as u64 * 4 + self.hosts_v6.len() as u64 * 16;
+        let (seen, all) = (u64::from(self.page) + 1, u64::from(self.limits.pages));
+        let expected = (hosts * all.saturating_sub(seen) / seen).min(budget.into()) as u32;
+        let most = (budget / 4).max(self.host_used);
+        (self.host_used + expected).max(self.limits.flow_bytes / 16).min(most)
     }
 
     /// Encoded bytes still free for new flow records: some are kept for postings of known flows in what is still to come
@@ -275,7 +294,7 @@ impl Builder {
         } else {
             flow.first = flow.first.min(seen.at);
         }
-        flow.bits |= seen.stacked_bit;
+        flow.bits |= seen.bits;
         if reaches(GROWN_BITS, span, flow) && flow.bits & bit::WIDE == 0 {
             self.used += grown(span, flow);
         }
@@ -333,7 +352,7 @@ impl Builder {
             last_page: self.page,
             chain: Chain::after(self.page),
             tcp_flags: seen.tcp_flags,
-            bits: if forward { bit::A_FIRST } else { 0 } | seen.stacked_bit,
+            bits: if forward { bit::A_FIRST } else { 0 } | seen.bits,
         };
         let before = self.table.flows.last().map_or((0, 0), |last| (last.first, last.first_page));
         let mut size = flow.parts(0, 0).bytes_when_new(before);
@@ -423,8 +442,8 @@ impl Builder {
         let width = if version == 6 { 16 } else { 4 };
         match self.host(addr, version) {
             Ok(_) => {}
-            Err(Some(_)) if width <= self.host_spare => {
-                self.host_spare -= width;
+            Err(Some(_)) if width <= self.host_limit.saturating_sub(self.host_used) => {
+                self.host_used += width;
                 let _ = self.host_or_add(addr, version);
             }
             Err(_) => self.hosts_complete = false,

@@ -30,6 +30,11 @@ impl<const N: usize> Hosts<N> {
         self.addrs.iter().copied()
     }
 
+    /// Hosts so far.
+    pub(super) fn len(&self) -> usize {
+        self.addrs.len()
+    }
+
     /// Hosts that may still come.
     pub(super) fn room(&self) -> usize {
         self.capacity - self.addrs.len()

@@ -7,7 +7,7 @@ use hindcap_wire::flow::{AddrBytes, FlowKey};
 use hindcap_wire::packet::Packet;
 use hindcap_wire::packet::plain::{Ends, Plain};
 
-use super::builder::{Builder, SPILLED};
+use super::builder::{Builder, SPILLED, truncated_bit};
 use super::table::{Place, Words};
 use super::waiting::Entry;
 
@@ -25,18 +25,18 @@ impl Builder {
         self.packets += 1;
         self.macs.observe_frame(plain.macs, self.mac_part);
         let Plain { src_port, dst_port, proto, tcp_flags, .. } = *plain;
-        let (at, bytes) = (packet.timestamp.0, packet.orig_len);
+        let (at, bytes, bits) = (packet.timestamp.0, packet.orig_len, truncated_bit(packet));
         let full = match plain.ends {
             Ends::V4(src, dst) => {
                 let ends = ((src, src_port), (dst, dst_port));
                 let (words, forward) = Words::of_ends(ends.0, ends.1, plain.vlan(), proto);
                 let hash = self.table.hash_v4(words);
                 let slot = self.table.home(hash) as u32;
-                self.waiting.push(Entry { words, hash, at, slot, bytes, tcp_flags, forward })
+                self.waiting.push(Entry { words, hash, at, slot, bytes, tcp_flags, forward, bits })
             }
             Ends::V6(src, dst) => {
                 let key = (plain.vlan(), proto);
-                self.wait_v6((src, src_port), (dst, dst_port), key, (at, bytes, tcp_flags))
+                self.wait_v6((src, src_port), (dst, dst_port), key, (at, bytes, tcp_flags, bits))
             }
         };
         if full {
@@ -50,14 +50,14 @@ impl Builder {
         src: (&AddrBytes, u16),
         dst: (&AddrBytes, u16),
         (vlan, proto): (u16, u8),
-        (at, bytes, tcp_flags): (u64, u32, u8),
+        (at, bytes, tcp_flags, bits): (u64, u32, u8, u8),
     ) -> bool {
         let forward = (u128::from_be_bytes(*src.0), src.1) <= (u128::from_be_bytes(*dst.0), dst.1);
         let ((a, a_port), (b, b_port)) = if forward { (src, dst) } else { (dst, src) };
         let key = FlowKey { a: *a, b: *b, a_port, b_port, vlan, proto, version: 6 };
         let (words, hash) = (Words::of(&key, 0, 0), self.table.hash_v6(&key));
         let slot = self.table.home(hash) as u32;
-        self.waiting.push_v6(Entry { words, hash, at, slot, bytes, tcp_flags, forward }, &key)
+        self.waiting.push_v6(Entry { words, hash, at, slot, bytes, tcp_flags, forward, bits }, &key)
     }
 
     /// Brings what waits into the tables, in the order in which it came: to be called before they are asked.

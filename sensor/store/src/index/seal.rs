@@ -32,8 +32,7 @@ impl Builder {
     /// Flow records, hosts, postings and filters.
     fn flow_bytes(&self) -> usize {
         let filters = self.overflowed.iter().filter(|used| **used).count();
-        let hosts = self.host_reserve() - self.host_spare;
-        (self.used + hosts) as usize + filters * self.limits.overflow_bytes as usize
+        (self.used + self.host_used) as usize + filters * self.limits.overflow_bytes as usize
     }
 
     /// Encodes what was observed, into `out`, whose memory is reused. The builder stays as it is, so that an open segment

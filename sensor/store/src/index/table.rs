@@ -19,6 +19,8 @@ pub(super) mod bit {
     pub(crate) const GROWN: u8 = 16;
     /// [`FlowParts::WIDE_BYTES`](hindcap_wire::index::FlowParts::WIDE_BYTES) are accounted for.
     pub(crate) const WIDE: u8 = 32;
+    /// Some packet was recorded with fewer bytes than it had on the wire.
+    pub(crate) const TRUNCATED: u8 = 64;
 }
 
 /// Identity of a flow in two words: `lo` has end *a* of its [`FlowKey`] and the VLAN, `hi` end *b*, protocol and version.
@@ -117,6 +119,7 @@ impl Flow {
             a_sent_first: self.bits & bit::A_FIRST != 0,
             stacked_vlans: self.bits & bit::STACKED != 0,
             open_end: self.bits & bit::OPEN_END != 0,
+            truncated: self.bits & bit::TRUNCATED != 0,
             first: self.first,
             last: self.last,
             packets: self.packets,

@@ -26,13 +26,15 @@ pub(super) struct Entry {
     pub tcp_flags: u8,
     /// Sent by end *a* of the flow.
     pub forward: bool,
+    /// As in [`Seen`].
+    pub bits: u8,
 }
 
 impl Entry {
     /// What the flow's record takes of it.
     #[inline]
     pub(super) const fn seen(&self) -> Seen {
-        Seen { at: self.at, bytes: self.bytes, tcp_flags: self.tcp_flags, stacked_bit: 0 }
+        Seen { at: self.at, bytes: self.bytes, tcp_flags: self.tcp_flags, bits: self.bits }
     }
 }
 
@@ -48,7 +50,7 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) const fn new() -> Self {
         let words = Words { lo: 0, hi: 0 };
-        let entry = Entry { words, hash: 0, at: 0, slot: 0, bytes: 0, tcp_flags: 0, forward: false };
+        let entry = Entry { words, hash: 0, at: 0, slot: 0, bytes: 0, tcp_flags: 0, forward: false, bits: 0 };
         let key = FlowKey { a: [0; 16], b: [0; 16], a_port: 0, b_port: 0, vlan: 0, proto: 0, version: 0 };
         Self { entries: [entry; WAITING], keys: [key; WAITING], len: 0 }
     }

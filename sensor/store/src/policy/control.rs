@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use hindcap_wire::flow::FlowKey;
+use hindcap_wire::net::IpNet;
 use hindcap_wire::policy::{LeftOut, Policy, PolicyReason};
 
-use super::{CUTOFF_BYTES_MAX, CUTOFF_BYTES_MIN, SAMPLE_MAX};
+use super::{CUTOFF_BYTES_MAX, CUTOFF_BYTES_MIN, NEVER_CUT_MAX, SAMPLE_MAX};
 
 const CUTOFF_BITS: u32 = 48;
 const REASON_SHIFT: u32 = CUTOFF_BITS;
@@ -19,6 +21,7 @@ pub struct Control {
     word: AtomicU64,
     sample: u32,
     skip_rules: u16,
+    never_cut: Vec<IpNet>,
     left_out: [AtomicU64; 3],
 }
 
@@ -38,8 +41,21 @@ impl Control {
             word: AtomicU64::new(word(policy.cutoff, policy.headers_only, policy.reason)),
             sample: policy.sample.min(SAMPLE_MAX),
             skip_rules: policy.skip_rules,
+            never_cut: Vec::new(),
             left_out: Default::default(),
         }
+    }
+
+    /// Keeps every packet whole that has an end in one of `nets`, whatever the cutoff; the first [`NEVER_CUT_MAX`] count.
+    #[must_use]
+    pub fn sparing(mut self, nets: &[IpNet]) -> Self {
+        self.never_cut = nets.iter().copied().take(NEVER_CUT_MAX).collect();
+        self
+    }
+
+    /// Whether a flow must stay whole.
+    pub(crate) fn spares(&self, key: &FlowKey) -> bool {
+        self.never_cut.iter().any(|net| net.contains(key.a, key.version) || net.contains(key.b, key.version))
     }
 
     /// Sets the bytes that are kept whole of each flow; `None` keeps everything. Less than [`CUTOFF_BYTES_MIN`] counts as

@@ -25,16 +25,33 @@ pub(super) struct Entry {
     pub next: [u32; 2],
     pub count: [u16; 2],
     pub state: [u8; 2],
-    /// Packets behind the cutoff, modulo the sample.
-    pub behind: u16,
+    /// Packets behind the cutoff, modulo the sample; [`MARKED`].
+    behind: u16,
 }
 
+/// In `behind`: one of the packets behind the cutoff was truncated.
+const MARKED: u16 = 1 << 15;
+
+const _: () = assert!(super::SAMPLE_MAX < MARKED as u32, "the count and the mark share a word");
 const _: () = assert!(size_of::<Entry>() == 32, "two entries in a cache line");
 
 impl Entry {
     /// Begins anew.
     pub(super) fn restart(&mut self) {
         *self = Self { hash: self.hash, seen: self.seen, ..Self::default() };
+    }
+
+    /// Counts a packet behind the cutoff: whether it is one in `sample`.
+    pub(super) fn is_sampled(&mut self, sample: u32) -> bool {
+        let behind = u32::from(self.behind & !MARKED) + 1;
+        let due = behind >= sample;
+        self.behind = self.behind & MARKED | if due { 0 } else { behind as u16 };
+        due && sample > 0
+    }
+
+    /// Whether a packet behind the cutoff was truncated, so that the flow's record tells of the cutoff.
+    pub(super) const fn is_marked(&self) -> bool {
+        self.behind & MARKED != 0
     }
 
     /// Seconds of silence; a clock that was set back counts as silence too, in favour of keeping.
@@ -58,6 +75,13 @@ impl Flows {
     /// An empty table; its memory is taken here.
     pub(super) fn new() -> Self {
         Self { sets: vec![[Entry::default(); WAYS]; SETS] }
+    }
+
+    /// Notes that a packet of the flow behind the cutoff was truncated.
+    pub(super) fn mark(&mut self, hash: u64, now: u32) {
+        if let Some(entry) = self.entry(hash, now) {
+            entry.behind |= MARKED;
+        }
     }
 
     /// The entry of a flow, perhaps a new one, as of `now` in seconds; `None` when there is no room.

@@ -13,6 +13,8 @@ const TAGS_MAX: usize = 4;
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look<'a> {
+    /// The flow.
+    pub key: FlowKey,
     /// Of the flow, the same in both directions; never 0.
     pub hash: u64,
     /// Whether the packet travels from the end that sorts first.
@@ -74,6 +76,7 @@ pub(super) fn look<'a>(
         .then(|| network(link_type, bytes).and_then(|at| transport(bytes, at)))
         .flatten();
     Some(Look {
+        key,
         hash: hash.max(1),
         forward,
         tcp_flags: layer.tcp_flags,

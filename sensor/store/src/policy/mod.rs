@@ -30,5 +30,7 @@ pub const CUTOFF_BYTES_MAX: u64 = u32::MAX as u64;
 pub const SAMPLE_DEFAULT: u32 = 100;
 /// Largest sample.
 pub const SAMPLE_MAX: u32 = 10_000;
+/// Addresses and blocks whose flows are never cut: looked through for each packet that would be, so not more.
+pub const NEVER_CUT_MAX: usize = 64;
 /// Bytes of a truncated packet; more when its headers are longer.
 pub const HEADERS_BYTES: usize = 96;

@@ -1,5 +1,7 @@
 //! The thinner against the rules it follows, and the recorder's account of it.
 
+use std::sync::Arc;
+
 use hindcap_wire::limits::CAPLEN_MAX;
 use hindcap_wire::packet::{LinkType, Packet};
 use hindcap_wire::policy::{Policy, PolicyReason};
@@ -123,7 +125,8 @@ fn behind_the_cutoff_one_in_sample_is_kept_and_the_ends_of_the_session() {
             assert_eq!(judge(&mut thinner, &frame), Verdict::Keep, "{n} of {whole}");
         }
         for n in 1..=350 {
-            let expected = if n % 100 == 0 { Verdict::Truncate(96) } else { Verdict::Skip };
+            // The first marks the flow.
+            let expected = if n == 1 || n % 100 == 0 { Verdict::Truncate(96) } else { Verdict::Skip };
             assert_eq!(judge(&mut thinner, &data), expected, "{n} behind, {tags} tags");
         }
         assert_eq!(judge(&mut thinner, &dress(Frame::tcp(FIN, vec![7; 900]))), Verdict::Truncate(96));
@@ -151,9 +154,13 @@ fn names_and_other_flows_are_whole_and_silence_begins_anew() {
     let bulk = Frame::udp(vec![7; 1000]);
     for n in 0..1000 {
         assert_eq!(judge(&mut thinner, &dns), Verdict::Keep);
-        // The floor, whatever the cutoff.
-        let expected = if n * 1042 < CUTOFF_BYTES_MIN { Verdict::Keep } else { Verdict::Skip };
-        assert_eq!(judge(&mut thinner, &bulk), expected);
+        // The floor, whatever the cutoff; and a mark, whatever the sample.
+        let expected = match n * 1042 {
+            0..CUTOFF_BYTES_MIN => Verdict::Keep,
+            CUTOFF_BYTES_MIN..101_042 => Verdict::Truncate(96),
+            _ => Verdict::Skip,
+        };
+        assert_eq!(judge(&mut thinner, &bulk), expected, "{n}");
     }
     assert_eq!(judge(&mut thinner, &Frame { ports: (40_001, 443), ..bulk.clone() }), Verdict::Keep);
     assert_eq!(judge_at(&mut thinner, &bulk.bytes(), 300), Verdict::Skip);
@@ -342,4 +349,37 @@ fn any_bytes_at_all() {
         }
     }
     assert!(seen.iter().all(|count| *count > 1000), "{seen:?}");
+}
+
+/// A flow that was cut off shows it, whatever was sampled: its first packet behind the cutoff that has anything to lose is
+/// truncated.
+#[test]
+fn every_flow_that_is_cut_off_is_marked() {
+    for sample in [0, 2, 100, SAMPLE_MAX] {
+        let mut thinner = thinner(Some(100_000), sample, false);
+        let (small, data) = (Frame::tcp(16, vec![7; 9]), Frame::tcp(PSH, vec![7; 1400]));
+        for _ in 0..69 {
+            assert_eq!(judge(&mut thinner, &data), Verdict::Keep);
+        }
+        while judge(&mut thinner, &small) == Verdict::Keep {}
+        assert_eq!(judge(&mut thinner, &data), Verdict::Truncate(96), "sample {sample}");
+        assert_eq!(judge(&mut thinner, &small), Verdict::Skip);
+    }
+}
+
+#[test]
+fn hosts_that_are_never_cut_stay_whole() {
+    let nets = ["10.0.0.0/8", "2001:db8:1::/48"].map(|net| net.parse().unwrap());
+    let policy = Policy { cutoff: Some(100_000), sample: 0, headers_only: true, ..Policy::default() };
+    let mut spared = Thinner::new(Arc::new(Control::new(policy).sparing(&nets)), 1);
+    let mut other = Thinner::new(Arc::new(Control::new(policy)), 1);
+    let data = Frame::tcp(PSH, vec![7; 1400]);
+    let addresses = &data.bytes()[26..34];
+    assert!(addresses.contains(&10), "one end lies in 10/8: {addresses:?}");
+    let kept = |thinner: &mut Thinner, frame: &Frame| {
+        (0..200).filter(|_| judge(thinner, frame) == Verdict::Keep).count()
+    };
+    assert_eq!((kept(&mut spared, &data), kept(&mut other, &data)), (200, 69));
+    let v6 = Frame { v6: true, ..data };
+    assert!(kept(&mut spared, &v6) < 100, "another network");
 }

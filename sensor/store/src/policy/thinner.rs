@@ -74,17 +74,28 @@ impl Thinner {
         let before = u64::from(entry.bytes);
         entry.bytes = entry.bytes.saturating_add(packet.orig_len);
         let bulk = rules.headers_only && is_bulk(entry, &look);
+        if (before >= rules.cutoff || bulk) && self.control.spares(&look.key) {
+            return Verdict::Keep;
+        }
         if before >= rules.cutoff {
-            let sampled = {
-                let behind = u32::from(entry.behind) + 1;
-                let due = behind >= self.control.sample();
-                entry.behind = if due { 0 } else { behind as u16 };
-                due && self.control.sample() > 0
-            };
-            if !sampled && look.tcp_flags & (SYN | FIN | RST) == 0 {
+            let sampled = entry.is_sampled(self.control.sample());
+            let wanted = sampled || look.tcp_flags & (SYN | FIN | RST) != 0;
+            if !wanted && entry.is_marked() {
                 return Verdict::Skip;
             }
-        } else if !bulk {
+            // The first one that can be truncated is: it marks the flow, whatever the sample.
+            let hash = look.hash;
+            let verdict = self.headers(link_type, packet, &look);
+            return match verdict {
+                Verdict::Truncate(_) => {
+                    self.flows.mark(hash, now);
+                    verdict
+                }
+                _ if wanted => verdict,
+                _ => Verdict::Skip,
+            };
+        }
+        if !bulk {
             return Verdict::Keep;
         }
         self.headers(link_type, packet, &look)
