@@ -192,6 +192,7 @@ fn status() -> Status {
         policy: Some(PolicyStatus {
             policy: Policy { cutoff: Some(1 << 20), sample: 100, ..Policy::default() },
             left_out: LeftOut { packets: 5, truncated: 6, bytes: 7 },
+            stored: LeftOut { packets: 50, truncated: 60, bytes: 70 },
         }),
         clock: ClockStatus { state: ClockState::Synchronised, utc_offset_secs: 3_600 },
         machine: MachineStatus { load_percent: Some(12), ..Default::default() },
@@ -221,6 +222,7 @@ fn bodies() -> Vec<(&'static str, ReplyBody)> {
         packets: 12,
         bytes: 3_481,
         tcp_flags: 0x1b,
+        truncated: None,
         community_id: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=".into(),
     };
     let sessions = Sessions { rows: vec![row], more: true, ..Sessions::default() };

@@ -10,9 +10,9 @@ use hindcap_store::{
     Reader, ReaderOptions, SegmentInfo, SegmentState, layout, open_events_reader, open_reader,
 };
 use hindcap_wire::drops::DropCounts;
-use hindcap_wire::ledger::{Event, EventKind};
+use hindcap_wire::ledger::Happened;
 use hindcap_wire::message::{EventsStatus, HeldStatus, StoreStatus, WearStatus};
-use hindcap_wire::policy::{LeftOut, Policy};
+use hindcap_wire::policy::{LeftOut, PolicyStep};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 use serde::Serialize;
 
@@ -48,8 +48,10 @@ pub struct StoreReport {
     pub drops_total: u64,
     /// The same by cause, for segments that are still open.
     pub drops_open: DropCounts,
-    /// The policy that the newest segment was recorded under, and since when; absent when everything is recorded.
-    pub policy: Option<PolicyInForce>,
+    /// The policy that the newest segment was recorded under; absent when everything is recorded.
+    pub policy: Option<PolicyStep>,
+    /// What policy left out of the segments that the store holds.
+    pub left_out: LeftOut,
     /// Clock state at the newest commit.
     pub clock: ClockState,
     /// The same as the state on the medium has it, at most ten minutes old.
@@ -63,17 +65,6 @@ pub struct StoreReport {
     pub events: Option<EventsStatus>,
     /// As does this: what is held.
     pub held: HeldStatus,
-}
-
-/// A policy and since when it is in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct PolicyInForce {
-    /// Since when.
-    pub since: Timestamp,
-    /// What it is.
-    pub policy: Policy,
-    /// What it left out of the newest segment.
-    pub left_out: LeftOut,
 }
 
 /// Reads the store at `path`.
@@ -92,8 +83,8 @@ pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
 ///
 /// # Errors
 /// As [`store_report`].
-pub fn store_status(path: &Path) -> Result<(StoreStatus, HeldStatus, Wear), Failure> {
-    look(path, false).map(|report| (report.store, report.held, report.worn))
+pub fn store_status(path: &Path) -> Result<(StoreStatus, HeldStatus, Wear, LeftOut), Failure> {
+    look(path, false).map(|report| (report.store, report.held, report.worn, report.left_out))
 }
 
 /// How far back the store at `path` reaches when it is full, seconds, at the rate of late; `None` when not known.
@@ -148,7 +139,8 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     let (volume, state) = open_reader(path)?;
     let (geometry, usable) = (volume.geometry(), usable(&volume));
     let mut reader = Reader::open(volume, ReaderOptions::default())?;
-    let drops_open = if into_open { drops_of_open(&mut reader)? } else { DropCounts::default() };
+    let (drops_open, left_out_open) =
+        if into_open { missing_of_open(&mut reader)? } else { Default::default() };
     let policy = if into_open { policy_of_newest(&mut reader)? } else { None };
     let segments = reader.segments();
     let sum = |field: fn(&SegmentInfo) -> u64| segments.iter().map(field).fold(0_u64, u64::saturating_add);
@@ -158,6 +150,8 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     let asked = |secs: u64| (secs > 0).then_some(secs);
     // Of an open segment only what its batches say, whatever else was left of it.
     let told = |segment: &&SegmentInfo| !(into_open && segment.state == SegmentState::Open);
+    let left_out =
+        segments.iter().filter(told).fold(left_out_open, |sum, segment| sum.plus(&segment.left_out));
     let drops_told =
         segments.iter().filter(told).fold(0_u64, |sum, segment| sum.saturating_add(segment.drops.total()));
     Ok(StoreReport {
@@ -173,6 +167,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
         drops_total: drops_told.saturating_add(drops_open.total()),
         drops_open,
         policy,
+        left_out,
         clock: newest.map_or(ClockState::Unknown, |segment| segment.clock),
         worn: state.wear,
         wear: None,
@@ -219,33 +214,25 @@ pub fn events_status(path: &Path) -> Result<Option<EventsStatus>, Failure> {
 }
 
 /// The last policy step that the newest segment tells of, unless a recorder without a policy has started since.
-fn policy_of_newest(reader: &mut Reader<AnyReader>) -> Result<Option<PolicyInForce>, Failure> {
+fn policy_of_newest(reader: &mut Reader<AnyReader>) -> Result<Option<PolicyStep>, Failure> {
     let Some(newest) = reader.segments().last().cloned() else { return Ok(None) };
     let index = reader.index(&newest)?;
-    let left_out = index.batches().iter().fold(LeftOut::NONE, |sum, batch| sum.plus(&batch.left_out));
-    let mut policy = None;
-    for event in index.events().filter_map(Event::decode) {
-        match event.kind {
-            EventKind::RecorderStart { .. } => policy = None,
-            EventKind::Policy { policy: step, .. } => {
-                policy = Some(PolicyInForce { since: event.at, policy: step, left_out });
-            }
-            _ => {}
-        }
-    }
-    Ok(policy.filter(|in_force| !in_force.policy.is_everything()))
+    let happened = Happened::of(index.events(), newest.created);
+    Ok(happened.step.filter(|step| !step.policy.is_everything()))
 }
 
-/// Drops that only the batches of unsealed segments tell.
-fn drops_of_open(reader: &mut Reader<AnyReader>) -> Result<DropCounts, Failure> {
+/// Drops, and what policy left out, that only the batches of unsealed segments tell.
+fn missing_of_open(reader: &mut Reader<AnyReader>) -> Result<(DropCounts, LeftOut), Failure> {
     let open: Vec<SegmentInfo> =
         reader.segments().iter().filter(|segment| segment.state == SegmentState::Open).cloned().collect();
-    let mut drops = DropCounts::default();
+    let (mut drops, mut left_out) = (DropCounts::default(), LeftOut::NONE);
     for segment in &open {
         let index = reader.index(segment)?;
-        drops = index.batches().iter().fold(drops, |sum, batch| sum.plus(&batch.drops));
+        for batch in index.batches() {
+            (drops, left_out) = (drops.plus(&batch.drops), left_out.plus(&batch.left_out));
+        }
     }
-    Ok(drops)
+    Ok((drops, left_out))
 }
 
 fn count(segments: &[SegmentInfo], wanted: impl Fn(&&SegmentInfo) -> bool) -> u32 {

@@ -3,11 +3,12 @@
 use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::message::{HeldStatus, WearStatus};
+use hindcap_wire::policy::PolicyStep;
 
 use crate::cli::WholeStoreArgs;
 use crate::clock::wall;
 use crate::exit::{Code, Failure};
-use crate::report::{PolicyInForce, StoreReport, ago, between, store_report};
+use crate::report::{StoreReport, ago, between, store_report};
 
 /// Prints the status.
 ///
@@ -82,12 +83,14 @@ fn print(report: &StoreReport) {
         say!("{name:<11} {text}");
     }
     say!("dropped     {}", report.drops_total);
-    if let Some(PolicyInForce { since, policy, left_out }) = &report.policy {
+    if let Some(PolicyStep { since, policy }) = &report.policy {
         say!("policy      {policy}; {} since {since}", policy.reason.name());
-        say!("left out    {left_out}, in the newest segment");
         if policy.skip_rules > 0 {
             say!("            (what skip rules leave out in the kernel is not counted)");
         }
+    }
+    if report.policy.is_some() || !report.left_out.is_none() {
+        say!("left out    {}, of what is stored", report.left_out);
     }
     print_held(&report.held);
     if report.segments_damaged > 0 {

@@ -14,6 +14,7 @@
 mod base;
 mod beside;
 mod clock;
+mod cut;
 mod error;
 mod filter;
 pub mod limits;

@@ -31,6 +31,9 @@ pub const ROWS_MAX: usize = 50_000;
 /// Flows followed across segments to count sessions in an estimate; above it the number is an upper bound.
 pub(crate) const COUNTED_FLOWS_MAX: usize = 32_768;
 
+/// Flows whose sequence numbers are followed, to tell what policy cut off: 1 MiB of memory.
+pub(crate) const CUT_FLOWS_MAX: usize = 4_096;
+
 /// Savefiles of one import that lie this close together count as one stretch of recorded time.
 pub(crate) const IMPORT_SILENCE_NANOS: u64 = 60 * NANOS_PER_SEC;
 

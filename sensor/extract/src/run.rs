@@ -13,6 +13,7 @@ use hindcap_wire::packet::{Dissection, Interface, Packet};
 use hindcap_wire::time::Timestamp;
 
 use crate::base::Base;
+use crate::cut::Cut;
 use crate::error::ExtractError;
 use crate::limits::WAITING_BYTES_MAX;
 use crate::plan::Plan;
@@ -62,13 +63,16 @@ pub fn run<V: VolumeRead>(
         widened = Some(sessions.script);
     }
     let twins = Twins::new(reader.segments());
-    let mut given = Given { answer: &mut answer, limits: options.limits, full: None, twins };
+    let cut = answer.thinned.policies.iter().any(|span| span.policy.truncates()).then(Cut::default);
+    let mut given = Given { answer: &mut answer, limits: options.limits, full: None, twins, cut };
     if !report.cancelled {
         let script = widened.as_ref().unwrap_or(&plan.script);
         let emit = |place: Place, kept: &mut Kept| Ok(given.packet(place, kept, sink)?);
         report.join(stream(reader, script, &mut judge, options.waiting_bytes_max, options.cancelled, emit)?);
     }
     let full = given.full;
+    let cut_off = given.cut.as_ref().map(Cut::finish).unwrap_or_default();
+    answer.cut_off = cut_off;
     finish(&mut answer, plan, &judge, &report, full);
     sink.end(&answer)?;
     Ok(answer)
@@ -81,6 +85,8 @@ struct Given<'a> {
     /// The limit that was reached while there was more to give.
     full: Option<Partial>,
     twins: Twins,
+    /// Where a policy was in force that truncates.
+    cut: Option<Cut>,
 }
 
 impl Given<'_> {
@@ -102,6 +108,9 @@ impl Given<'_> {
         let packet =
             Packet { timestamp: kept.timestamp, interface: 0, orig_len: kept.orig_len, bytes: &kept.bytes };
         sink.packet(&kept.interface, &packet)?;
+        if let Some(cut) = &mut self.cut {
+            cut.packet(kept.interface.link_type, &packet, kept.stored);
+        }
         self.answer.packets += 1;
         self.answer.pinned_packets += u64::from(place.class == Class::Event);
         self.answer.bytes += kept.bytes.len() as u64;
@@ -149,6 +158,8 @@ struct Kept {
     timestamp: Timestamp,
     interface: Rc<Interface>,
     orig_len: u32,
+    /// Bytes that were recorded; the query may ask for fewer.
+    stored: u32,
     bytes: Box<[u8]>,
 }
 
@@ -222,6 +233,7 @@ impl Judge for Match {
             timestamp: packet.timestamp,
             interface: self.shared(found.interface),
             orig_len: packet.orig_len,
+            stored: u32::try_from(packet.bytes.len()).unwrap_or(u32::MAX),
             bytes: bytes.into(),
         }
     }

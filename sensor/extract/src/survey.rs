@@ -3,18 +3,20 @@
 //! Segments come in the order of their generation. Live batches say when they were committed, so that the silence
 //! between two packets counts as recorded; batches of an import only cover the times of their packets.
 
+mod steps;
+mod why;
+
 use hindcap_store::reader::{ClockRemark, SegmentInfo, SegmentState};
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::index::{BatchEntry, IndexDoc};
 use hindcap_wire::ledger::{Event, EventKind};
-use hindcap_wire::message::answer::{
-    Answer, ClockSpan, Gap, GapCause, LIST_MAX, PolicySpan, Thinned, WhyEmpty,
-};
+use hindcap_wire::message::answer::{Answer, ClockSpan, Gap, GapCause, LIST_MAX, PolicySpan, Thinned};
 use hindcap_wire::policy::{LeftOut, Policy};
 use hindcap_wire::time::{ClockState, TimeRange, Timestamp};
 
 use crate::clock;
 use crate::limits::IMPORT_SILENCE_NANOS;
+use steps::Steps;
 
 /// A stretch of recorded time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,63 +328,6 @@ impl Survey {
     fn is_live(&self) -> bool {
         self.stretches.last().is_some_and(|stretch| stretch.live)
     }
-
-    /// Why nothing was found, when `unreadable` bytes could have held matches.
-    pub fn why_empty(&self, unreadable: u64) -> WhyEmpty {
-        if let Some(before) = self.horizon.filter(|horizon| self.window.end <= *horizon) {
-            return WhyEmpty::TooOld { before };
-        }
-        let Some((oldest, newest)) = self.oldest.zip(self.newest) else { return WhyEmpty::EmptyStore };
-        let before = self.window.end <= oldest;
-        if self.pruned && (before || self.begins_before(oldest)) {
-            return WhyEmpty::Pruned { oldest };
-        }
-        if self.window.start > newest {
-            return match self.stopped {
-                Some(stopped) => WhyEmpty::NotRecorded {
-                    range: TimeRange::new(self.window.start.max(stopped), self.window.end),
-                },
-                None => WhyEmpty::NotFlushed { newest },
-            };
-        }
-        if before {
-            return WhyEmpty::NotRecorded { range: self.window };
-        }
-        if unreadable > 0 {
-            return WhyEmpty::Damaged { bytes: unreadable };
-        }
-        if let Some(range) = self.mostly_unrecorded(oldest, newest) {
-            if let Some(pruned) = self.pruned_between.iter().find(|pruned| overlap(**pruned, range).is_some())
-            {
-                return WhyEmpty::Pruned { oldest: pruned.end };
-            }
-            return WhyEmpty::NotRecorded { range };
-        }
-        match (self.drops.total(), self.thinned.left_out.packets) {
-            (0, 0) => WhyEmpty::NoSuchTraffic,
-            (0, packets) => WhyEmpty::LeftOut { packets },
-            (packets, _) => WhyEmpty::Dropped { packets },
-        }
-    }
-
-    /// The longest hole in the window, if more of the window was missed than recorded.
-    fn mostly_unrecorded(&self, oldest: Timestamp, newest: Timestamp) -> Option<TimeRange> {
-        // An open side ends where the store ends.
-        let start = if self.window.start == Timestamp::MIN { oldest } else { self.window.start };
-        let end = if self.window.end == Timestamp::MAX { newest.plus_nanos(1) } else { self.window.end };
-        let bounded = TimeRange::new(start, end);
-        let mut holes = Vec::new();
-        let (mut reached, mut recorded) = (start, 0);
-        for range in self.joined().iter().filter_map(|stretch| overlap(stretch.range, bounded)) {
-            holes.push(TimeRange::new(reached, range.start));
-            recorded += range.end.0 - range.start.0;
-            reached = range.end;
-        }
-        holes.push(TimeRange::new(reached, end));
-        let length = |range: &TimeRange| range.end.0.saturating_sub(range.start.0);
-        let missed: u64 = holes.iter().map(length).sum();
-        holes.into_iter().max_by_key(length).filter(|_| missed > recorded)
-    }
 }
 
 /// The events of a segment, with true times.
@@ -398,27 +343,6 @@ fn true_events(doc: &IndexDoc) -> Vec<Event> {
         event
     };
     doc.events().filter_map(Event::decode).map(truly).collect()
-}
-
-/// The policies of a segment, as they came into force. A recorder start ends the one before.
-#[derive(Debug)]
-struct Steps(Vec<(Timestamp, Option<Policy>)>);
-
-impl Steps {
-    fn of(events: &[Event]) -> Self {
-        let step = |event: &Event| match event.kind {
-            EventKind::Policy { policy, .. } => Some((event.at, Some(policy))),
-            EventKind::RecorderStart { .. } => Some((event.at, None)),
-            _ => None,
-        };
-        Self(events.iter().filter_map(step).collect())
-    }
-
-    /// Since when which policy was in force at a commit.
-    fn in_force(&self, committed: Timestamp) -> Option<(Timestamp, Policy)> {
-        let (since, policy) = self.0.iter().rev().find(|(since, _)| *since <= committed)?;
-        policy.map(|policy| (*since, policy))
-    }
 }
 
 /// The list cut to [`LIST_MAX`], with a note about the rest.

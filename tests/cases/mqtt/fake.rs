@@ -91,6 +91,7 @@ impl Handler for Fake {
             packets: 12,
             bytes: 3_481,
             tcp_flags: 0x1b,
+            truncated: None,
             community_id: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=".into(),
         };
         Ok(Sessions { rows: (0..search.limit).map(row).collect(), more: true, ..Sessions::default() })

@@ -176,6 +176,9 @@ pub struct PolicyStatus {
     pub policy: Policy,
     /// What it left out since the start. What skip rules leave out in the kernel is not counted.
     pub left_out: LeftOut,
+    /// What policies left out of the sealed segments that the store still holds.
+    #[serde(default)]
+    pub stored: LeftOut,
 }
 
 /// The clock.

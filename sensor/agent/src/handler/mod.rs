@@ -22,6 +22,7 @@ use hindcap_wire::message::{
     Limits, MachineStatus, Pin, PinId, PinInfo, PinList, PolicyStatus, Release, Released, Request, Search,
     Status, StoreStatus, Unpin, WearStatus,
 };
+use hindcap_wire::policy::LeftOut;
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
@@ -58,8 +59,8 @@ pub struct CaptureView {
     pub holds: HoldControl,
 }
 
-/// What a look at the store tells the status.
-type Seen = (StoreStatus, HeldStatus, Wear);
+/// What a look at the store tells the status; the last is what policy left out of it.
+type Seen = (StoreStatus, HeldStatus, Wear, LeftOut);
 
 /// Implements the uplink's [`Handler`].
 #[derive(Debug)]
@@ -120,9 +121,9 @@ impl Sensor {
         })
     }
 
-    fn policy_status(&self) -> Option<PolicyStatus> {
+    fn policy_status(&self, stored: LeftOut) -> Option<PolicyStatus> {
         let control = self.capture.as_ref()?.control.as_ref()?;
-        Some(PolicyStatus { policy: control.policy(), left_out: control.left_out() })
+        Some(PolicyStatus { policy: control.policy(), left_out: control.left_out(), stored })
     }
 
     /// The store as it was seen at most a few seconds ago.
@@ -198,8 +199,9 @@ impl Handler for Sensor {
     fn status(&self) -> Status {
         let id = self.config.sensor_id.parse().expect("the configuration was checked for it");
         let seen = self.store_status();
-        let wear = self.wear_status(seen.as_ref().map(|(_, _, wear)| *wear));
-        let (store, held) = seen.map(|(store, held, _)| (store, held)).unzip();
+        let wear = self.wear_status(seen.as_ref().map(|(_, _, wear, _)| *wear));
+        let stored = seen.as_ref().map_or(LeftOut::NONE, |(_, _, _, left_out)| *left_out);
+        let (store, held) = seen.map(|(store, held, _, _)| (store, held)).unzip();
         Status {
             description: self.config.sensor_description.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -210,7 +212,7 @@ impl Handler for Sensor {
             held,
             wear,
             events: self.events_status(),
-            policy: self.policy_status(),
+            policy: self.policy_status(stored),
             clock: ClockStatus { state: lock(&self.clock).state(), ..ClockStatus::default() },
             machine: MachineStatus {
                 load_percent: machine::load_percent(),

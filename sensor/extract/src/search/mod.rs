@@ -15,7 +15,8 @@ use hindcap_store::volume::VolumeRead;
 use hindcap_wire::community_id::CommunityId;
 use hindcap_wire::flow::{FlowKey, addr_from_bytes};
 use hindcap_wire::index::{FlowRecord, IndexDoc};
-use hindcap_wire::message::answer::{Answer, SessionRow, Sessions};
+use hindcap_wire::ledger::{Event, EventKind};
+use hindcap_wire::message::answer::{Answer, SessionRow, Sessions, TruncatedBy};
 use hindcap_wire::query::{Matcher, Query};
 use hindcap_wire::time::{TimeRange, Timestamp};
 
@@ -36,12 +37,14 @@ struct Row {
     packets: [u64; 2],
     bytes: [u64; 2],
     tcp_flags: u8,
+    truncated: Option<TruncatedBy>,
     /// Whether end `a` spoke first, as far as records tell.
     a_first: bool,
 }
 
 impl Row {
-    fn of(flow: &FlowRecord<'_>, class: Class) -> Self {
+    /// `by` is what truncates packets of its segment.
+    fn of(flow: &FlowRecord<'_>, class: Class, by: TruncatedBy) -> Self {
         let of_class = |count: u64| match class {
             Class::General => [count, 0],
             Class::Event => [0, count],
@@ -53,6 +56,7 @@ impl Row {
             packets: of_class(flow.packets.into()),
             bytes: of_class(flow.bytes),
             tcp_flags: flow.tcp_flags,
+            truncated: flow.truncated.then_some(by),
             a_first: flow.a_sent_first,
         }
     }
@@ -71,6 +75,7 @@ impl Row {
             self.bytes[class] += other.bytes[class];
         }
         self.tcp_flags |= other.tcp_flags;
+        self.truncated = self.truncated.max(other.truncated);
     }
 
     fn finished(&self) -> SessionRow {
@@ -92,6 +97,7 @@ impl Row {
             packets: self.packets[0].max(self.packets[1]),
             bytes: self.bytes[0].max(self.bytes[1]),
             tcp_flags: self.tcp_flags,
+            truncated: self.truncated,
             community_id: CommunityId::of(key).to_string(),
         }
     }
@@ -139,6 +145,16 @@ pub fn search<V: VolumeRead>(
     Ok(search.finish(query, &segments, &survey))
 }
 
+/// What truncates packets of a segment.
+fn truncated_by(segment: &SegmentInfo, doc: &IndexDoc) -> TruncatedBy {
+    let steps = doc.events().filter_map(Event::decode).filter_map(|event| match event.kind {
+        EventKind::Policy { policy, .. } => Some(policy),
+        _ => None,
+    });
+    let mut policies = steps.chain(segment.step.map(|step| step.policy));
+    if policies.any(|policy| policy.truncates()) { TruncatedBy::Policy } else { TruncatedBy::Capture }
+}
+
 /// Which records of a segment are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Take {
@@ -183,8 +199,9 @@ impl Search {
         };
         self.read.insert((segment.class, segment.number));
         let not_before = reader.not_before(segment);
+        let by = truncated_by(segment, &doc);
         for flow in doc.flows().filter(|flow| flow.last >= not_before) {
-            let row = Row::of(&flow, segment.class);
+            let row = Row::of(&flow, segment.class, by);
             let within = self.window.touches(row.first, row.last);
             if within != (what == Take::Beyond)
                 && self.wants(&flow)

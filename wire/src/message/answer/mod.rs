@@ -45,6 +45,9 @@ pub struct Answer {
     /// What policy left out in the window.
     #[serde(default)]
     pub thinned: Thinned,
+    /// What policy cut off the sessions given.
+    #[serde(default)]
+    pub cut_off: CutOff,
     /// Clock states in the window, ascending, at most [`LIST_MAX`].
     pub clock: Vec<ClockSpan>,
     /// Why packets that match are missing from this answer.
@@ -114,6 +117,27 @@ pub struct PolicySpan {
     pub policy: Policy,
 }
 
+/// What policy cut off the sessions of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutOff {
+    /// Sessions of which bytes or packets are not recorded.
+    pub sessions: u64,
+    /// Bytes of payload that are not recorded: of TCP by its sequence numbers, else what truncated packets lack.
+    pub bytes: u64,
+    /// There is more that nobody counted: packets that were not recorded, of protocols without sequence numbers.
+    pub at_least: bool,
+}
+
+/// Why packets of a session were recorded without all of their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TruncatedBy {
+    /// They came that way: an import of truncated packets, a snaplen; or they are copies, and nobody knows any more.
+    Capture,
+    /// A policy was in force that truncates. It may have left out packets of the session as well.
+    Policy,
+}
+
 /// State of the wall clock over an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockSpan {
@@ -180,6 +204,12 @@ pub enum WhyEmpty {
         /// Nothing older is given out.
         before: Timestamp,
     },
+    /// Nothing in what was recorded matches. Packets that match a skip rule were not recorded: the kernel left them out,
+    /// uncounted.
+    SkipRules {
+        /// How many rules.
+        rules: u16,
+    },
 }
 
 /// What a query would read and give at most, from the indexes alone.
@@ -240,6 +270,9 @@ pub struct SessionRow {
     pub bytes: u64,
     /// All TCP flags seen, 0 for other protocols.
     pub tcp_flags: u8,
+    /// Why not all bytes of the session were recorded; absent when no packet is known to lack any.
+    #[serde(default)]
+    pub truncated: Option<TruncatedBy>,
     /// Community ID v1, `1:` + base64.
     pub community_id: String,
 }

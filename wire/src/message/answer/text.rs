@@ -6,7 +6,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
-use super::{Answer, Estimate, Gap, GapCause, Partial, PolicySpan, SessionRow, Sessions, Thinned, WhyEmpty};
+use super::{
+    Answer, CutOff, Estimate, Gap, GapCause, Partial, PolicySpan, SessionRow, Sessions, Thinned, TruncatedBy,
+    WhyEmpty,
+};
 use crate::drops::{DropCause, DropCounts};
 use crate::flow::proto;
 use crate::policy::{LeftOut, Policy, PolicyReason};
@@ -79,6 +82,12 @@ impl fmt::Display for WhyEmpty {
             }
             Self::TooOld { before } => {
                 write!(f, "expired by policy: packets older than {before} are not given out any more")
+            }
+            Self::SkipRules { rules } => {
+                f.write_str(
+                    "nothing matches among the packets recorded; not recorded by rule: packets that match ",
+                )?;
+                count(f, (*rules).into(), "skip rule")
             }
             Self::NoSuchTraffic => f.write_str("no such traffic in what was recorded"),
         }
@@ -211,6 +220,24 @@ fn coverage_lines(f: &mut fmt::Formatter<'_>, window: TimeRange, coverage: &[Tim
     }
 }
 
+/// `cut off: 12.3 MiB of 1 session by policy at 1.0 MiB`, nothing when nothing was.
+fn cut_off_line(f: &mut fmt::Formatter<'_>, cut: &CutOff, policies: &[PolicySpan]) -> fmt::Result {
+    if cut.sessions == 0 {
+        return Ok(());
+    }
+    let at_least = if cut.at_least { "at least " } else { "" };
+    write!(f, "cut off: {at_least}{} of ", Bytes(cut.bytes))?;
+    count(f, cut.sessions, "session")?;
+    f.write_str(" by policy")?;
+    let mut cutoffs: Vec<u64> = policies.iter().filter_map(|span| span.policy.cutoff).collect();
+    cutoffs.sort_unstable();
+    cutoffs.dedup();
+    if let [cutoff] = cutoffs[..] {
+        write!(f, " at {}", Bytes(cutoff))?;
+    }
+    writeln!(f)
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         count(f, self.packets, "packet")?;
@@ -238,6 +265,7 @@ impl fmt::Display for Answer {
         lines(f, "gap", &self.gaps)?;
         drops_line(f, &self.drops)?;
         thinned_lines(f, &self.thinned)?;
+        cut_off_line(f, &self.cut_off, &self.thinned.policies)?;
         for clock in
             self.clock.iter().filter(|span| span.state == ClockState::NotSynchronised).take(LINES_MAX)
         {
@@ -299,6 +327,17 @@ impl SessionRow {
     }
 }
 
+impl TruncatedBy {
+    /// One word for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Policy => "policy",
+        }
+    }
+}
+
 /// `192.0.2.1:443`, `[2001:db8::1]:443`, or the address alone where the protocol has no ports.
 fn end_text(addr: IpAddr, port: u16, proto: u8) -> String {
     if matches!(proto, proto::TCP | proto::UDP | proto::SCTP) {
@@ -311,7 +350,7 @@ fn end_text(addr: IpAddr, port: u16, proto: u8) -> String {
 /// A table with a head line, one session per line, then what the list leaves out.
 impl fmt::Display for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const HEAD: [&str; 10] = [
+        const HEAD: [&str; 11] = [
             "FIRST",
             "SECONDS",
             "PROTO",
@@ -321,11 +360,12 @@ impl fmt::Display for Sessions {
             "PACKETS",
             "BYTES",
             "FLAGS",
+            "CUT",
             "COMMUNITY-ID",
         ];
-        let mut table: Vec<[String; 10]> = alloc::vec![HEAD.map(String::from)];
+        let mut table: Vec<[String; 11]> = alloc::vec![HEAD.map(String::from)];
         table.extend(self.rows.iter().map(cells));
-        let mut widths = [0; 10];
+        let mut widths = [0; 11];
         for row in &table {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = cell.len().max(*width);
@@ -334,7 +374,7 @@ impl fmt::Display for Sessions {
         for row in table.iter().filter(|_| !self.rows.is_empty()) {
             for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
                 match column {
-                    9 => writeln!(f, "{cell}")?,
+                    10 => writeln!(f, "{cell}")?,
                     1 | 6 | 7 => write!(f, "{cell:>width$}  ")?,
                     _ => write!(f, "{cell:<width$}  ")?,
                 }
@@ -351,7 +391,7 @@ impl fmt::Display for Sessions {
     }
 }
 
-fn cells(row: &SessionRow) -> [String; 10] {
+fn cells(row: &SessionRow) -> [String; 11] {
     let nanos = row.last.0.saturating_sub(row.first.0);
     [
         format!("{}", row.first),
@@ -363,6 +403,7 @@ fn cells(row: &SessionRow) -> [String; 10] {
         format!("{}", row.packets),
         format!("{}", row.bytes),
         row.flag_letters(),
+        row.truncated.map_or("-", TruncatedBy::name).into(),
         row.community_id.clone(),
     ]
 }
@@ -453,6 +494,25 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_says_what_was_cut_off_its_sessions() {
+        let span = |cutoff| PolicySpan {
+            range: TimeRange::ALL,
+            since: Timestamp(1),
+            policy: Policy { cutoff: Some(cutoff), ..Policy::default() },
+        };
+        let answer = |policies, at_least| Answer {
+            cut_off: CutOff { sessions: 1, bytes: 3 << 20, at_least },
+            thinned: Thinned { policies, left_out: LeftOut::NONE },
+            ..Answer::default()
+        };
+        let one = answer(vec![span(1 << 20)], false).to_string();
+        assert!(one.contains("\ncut off: 3.0 MiB of 1 session by policy at 1.0 MiB\n"), "{one}");
+        let two = answer(vec![span(1 << 20), span(1 << 21)], true).to_string();
+        assert!(two.contains("\ncut off: at least 3.0 MiB of 1 session by policy\n"), "{two}");
+        assert!(!Answer::default().to_string().contains("cut off"));
+    }
+
+    #[test]
     fn sessions_are_a_table() {
         let row = SessionRow {
             first: Timestamp::from_parts(60, 0),
@@ -466,6 +526,7 @@ mod tests {
             packets: 12,
             bytes: 3_481,
             tcp_flags: 0x1b,
+            truncated: Some(TruncatedBy::Policy),
             community_id: "1:x".into(),
         };
         let text = Sessions { rows: vec![row], more: true, ..Sessions::default() }.to_string();
@@ -476,7 +537,7 @@ mod tests {
         );
         assert!(
             lines[1].ends_with(
-                "  1.500  tcp    7     192.0.2.1:40000  [2001:db8::1]:443       12   3481  FSP.   1:x"
+                "  1.500  tcp    7     192.0.2.1:40000  [2001:db8::1]:443       12   3481  FSP.   policy  1:x"
             ),
             "{text}"
         );
