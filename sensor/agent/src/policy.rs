@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use hindcap_capture::{CaptureError, SkipRules};
-use hindcap_store::policy::{CUTOFF_BYTES_MAX, CUTOFF_BYTES_MIN, Control, SAMPLE_DEFAULT, SAMPLE_MAX};
+use hindcap_store::policy::{
+    CUTOFF_BYTES_MAX, CUTOFF_BYTES_MIN, Control, NEVER_CUT_MAX, SAMPLE_DEFAULT, SAMPLE_MAX,
+};
+use hindcap_wire::net::IpNet;
 use hindcap_wire::policy::{Policy, PolicyReason};
 
 use crate::config::Config;
@@ -74,12 +77,17 @@ pub struct PolicyArgs {
     /// Do not record packets that match this pcap-filter expression, tagged or not; may be repeated
     #[arg(long, value_name = "EXPRESSION")]
     pub skip: Vec<String>,
+
+    /// Record flows with an end at this address or in this block whole, whatever the cutoff; may be repeated
+    #[arg(long, value_name = "NET")]
+    pub never_cut: Vec<IpNet>,
 }
 
 /// What is left out.
 #[derive(Debug)]
 pub struct Rules {
     policy: Policy,
+    never_cut: Vec<IpNet>,
     /// The rules for packets that are not recorded at all.
     pub skip: SkipRules,
 }
@@ -90,7 +98,7 @@ impl Rules {
     /// # Errors
     /// A skip rule is no expression.
     pub fn of_args(args: &PolicyArgs) -> Result<Self, CaptureError> {
-        Self::new(args.cutoff, args.sample, args.headers_only, &args.skip)
+        Self::new(args.cutoff, args.sample, args.headers_only, &args.skip, &args.never_cut)
     }
 
     /// As the configuration says.
@@ -98,10 +106,16 @@ impl Rules {
     /// # Errors
     /// As [`Rules::of_args`].
     pub fn of_config(config: &Config) -> Result<Self, CaptureError> {
-        Self::new(config.cutoff, config.sample, config.headers_only, &config.skip.0)
+        Self::new(config.cutoff, config.sample, config.headers_only, &config.skip.0, &config.never_cut.0)
     }
 
-    fn new(cutoff: Cutoff, sample: u32, headers_only: bool, skip: &[String]) -> Result<Self, CaptureError> {
+    fn new(
+        cutoff: Cutoff,
+        sample: u32,
+        headers_only: bool,
+        skip: &[String],
+        never_cut: &[IpNet],
+    ) -> Result<Self, CaptureError> {
         let policy = Policy {
             cutoff: cutoff.0,
             sample,
@@ -109,13 +123,19 @@ impl Rules {
             skip_rules: u16::try_from(skip.len()).unwrap_or(u16::MAX),
             reason: PolicyReason::Configuration,
         };
-        Ok(Self { policy, skip: SkipRules::new(skip.to_vec())? })
+        Ok(Self { policy, never_cut: never_cut.to_vec(), skip: SkipRules::new(skip.to_vec())? })
     }
 
     /// For the recorder; `None` when everything is recorded, so that judging costs nothing.
     #[must_use]
     pub fn control(&self) -> Option<Arc<Control>> {
-        (!self.policy.is_everything()).then(|| Arc::new(Control::new(self.policy)))
+        (!self.policy.is_everything()).then(|| self.control_of(self.policy))
+    }
+
+    /// For a recorder that begins with `policy`.
+    #[must_use]
+    pub fn control_of(&self, policy: Policy) -> Arc<Control> {
+        Arc::new(Control::new(policy).sparing(&self.never_cut))
     }
 
     /// The expression that the kernel is given: what `filter` lets pass and no rule skips.
@@ -148,5 +168,22 @@ impl SkipList {
         let Ok(Self(rules)) = text.parse();
         let rules = SkipRules::new(rules).map_err(|error| error.to_string())?;
         rules.kernel_filter(None, true).map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Addresses and blocks whose flows are never cut, as a configuration lists them, one a line when they are text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetList(pub Vec<IpNet>);
+
+impl FromStr for NetList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let nets = text.lines().map(|line| line.parse().map_err(|error| format!("{line}: {error}")));
+        let nets: Vec<IpNet> = nets.collect::<Result<_, _>>()?;
+        if nets.len() > NEVER_CUT_MAX {
+            return Err(format!("{} are too many: at most {NEVER_CUT_MAX}, so name blocks", nets.len()));
+        }
+        Ok(Self(nets))
     }
 }

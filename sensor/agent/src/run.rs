@@ -10,7 +10,6 @@ use std::time::Duration;
 use hindcap_capture::{LiveOptions, LiveSource};
 use hindcap_store::events::EventsDoor;
 use hindcap_store::holds::KeepPolicy;
-use hindcap_store::policy::Control;
 use hindcap_store::volume::any::{AnyVolume, Place};
 use hindcap_store::volume::block::OpenError;
 use hindcap_store::volume::fat::FatError;
@@ -195,7 +194,7 @@ fn record(config: &Config, medium: &MediumWatch, stop: &Stop) -> Result<(Capture
     let (terms, (_, look)) = (Terms::of(config), medium.first(FIRST_LOOK));
     let options = RecorderOptions { wear: wear::options(terms.plan(&look)), ..recorder_options(config) };
     // A write budget needs a hand on the recording even where nothing is left out so far.
-    let budget = || terms.may_steer(&look).then(|| Arc::new(Control::new(wear::POLICY)));
+    let budget = || terms.may_steer(&look).then(|| rules.control_of(wear::POLICY));
     let control = rules.control().or_else(budget);
     Ok((start(source, store, options, clock, stop, control).map_err(doing)?, worker))
 }

@@ -14,7 +14,7 @@ use hindcap_uplink::Broker;
 use hindcap_store::events::SHARE_MAX;
 
 use crate::endurance::{Amplification, Endurance};
-use crate::policy::{Cutoff, SkipList};
+use crate::policy::{Cutoff, NetList, SkipList};
 use crate::units::{Percent, Quota, Size, Span};
 
 /// One configuration key.
@@ -67,6 +67,8 @@ pub enum Kind {
     Number(u32, u32),
     /// A list of pcap-filter expressions.
     Expressions,
+    /// A list of addresses and blocks.
+    Nets,
     /// Bytes with unit, at least this many, or a share of the file system.
     Quota(u64),
     /// A share in percent, such as "10%", from and to inclusive.
@@ -98,6 +100,7 @@ impl Kind {
             Self::Amplification => Amplification::EXPECTED.to_owned(),
             Self::Number(from, to) => format!("a number from {from} to {to}"),
             Self::Expressions => "a list of pcap-filter expressions".to_owned(),
+            Self::Nets => "a list of addresses and blocks".to_owned(),
             Self::Quota(from) => {
                 format!(
                     "a size of at least {}, or 1% to {}% of the file system",
@@ -131,6 +134,7 @@ impl Kind {
                 !quoted && text.parse().is_ok_and(|number: u32| (*from..=*to).contains(&number))
             }
             Self::Expressions => return SkipList::check(text),
+            Self::Nets => return text.parse::<NetList>().map(drop),
             Self::Quota(from) => match text.parse() {
                 Ok(Quota::Bytes(bytes)) => bytes >= *from,
                 Ok(Quota::Percent(_)) => true,
@@ -281,6 +285,12 @@ pub const KEYS: &[Key] = &[
         default: Some("false"),
         kind: Kind::Bool,
         meaning: "record TLS and QUIC without payload behind the handshake and the first 4 KiB of each direction",
+    },
+    Key {
+        name: "policy.never_cut",
+        default: Some(""),
+        kind: Kind::Nets,
+        meaning: "flows with an end at one of these addresses or in one of these blocks, 64 at most, are recorded whole, whatever cutoff and headers_only say",
     },
     Key {
         name: "policy.skip",

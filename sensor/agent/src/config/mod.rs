@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::endurance::{Amplification, Endurance};
-use crate::policy::{Cutoff, SkipList};
+use crate::policy::{Cutoff, NetList, SkipList};
 use crate::units::{Percent, Quota, Size, Span};
 use keys::{KEYS, Key, Kind, SegmentSize};
 pub use reference::reference;
@@ -93,6 +93,7 @@ pub struct Config {
     pub sample: u32,
     pub headers_only: bool,
     pub skip: SkipList,
+    pub never_cut: NetList,
     pub held_share: Percent,
     pub max_age: Span,
     pub min_age: Span,
@@ -148,6 +149,7 @@ impl Config {
             sample: values.get("policy.sample")?,
             headers_only: values.get("policy.headers_only")?,
             skip: values.get("policy.skip")?,
+            never_cut: values.get("policy.never_cut")?,
             held_share: values.get("policy.held_share")?,
             max_age: values.get("policy.max_age")?,
             min_age: values.get("policy.min_age")?,
@@ -221,10 +223,10 @@ fn checked(key: &Key, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
         DeValue::Boolean(yes) => yes.to_string(),
         DeValue::Integer(number) => number.as_str().to_owned(),
         DeValue::Float(number) => number.as_str().to_owned(),
-        DeValue::Array(items) if matches!(key.kind, Kind::Expressions) => lines(key, items)?,
+        DeValue::Array(items) if matches!(key.kind, Kind::Expressions | Kind::Nets) => lines(key, items)?,
         other => return Err(format!("expected {}, not {}", key.kind.expected(), other.type_str())),
     };
-    if matches!((&key.kind, value.get_ref()), (Kind::Expressions, other) if !matches!(other, DeValue::Array(_)))
+    if matches!((&key.kind, value.get_ref()), (Kind::Expressions | Kind::Nets, other) if !matches!(other, DeValue::Array(_)))
     {
         return Err(format!("expected {}: write [\"...\"]", key.kind.expected()));
     }

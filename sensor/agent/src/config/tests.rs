@@ -60,7 +60,13 @@ fn a_policy_is_checked_before_it_is_used() {
     assert_eq!((config.cutoff.0, config.sample), (Some(1_000_000), 0));
     assert_eq!(config.skip.0, ["host 192.0.2.1", "udp"]);
     assert_eq!(with("skip = []").unwrap().skip.0, Vec::<String>::new());
+    let nets = with("never_cut = [\"10.0.0.5\", \"2001:db8::/32\"]").unwrap().never_cut.0;
+    assert_eq!(nets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.5", "2001:db8::/32"]);
+    let many = format!("never_cut = [{}]", "\"10.0.0.1\", ".repeat(65));
     for (line, words) in [
+        (many.as_str(), "65 are too many"),
+        ("never_cut = [\"10.0.0.0/33\"]", "10.0.0.0/33: expected an IPv4 or IPv6 address"),
+        ("never_cut = \"10.0.0.5\"", "write ["),
         ("cutoff = \"99kB\"", "policy.cutoff: expected off, or a size from 100kB"),
         ("cutoff = \"5GiB\"", "policy.cutoff"),
         ("sample = 10001", "policy.sample: expected a number from 0 to 10000"),

@@ -272,7 +272,7 @@ impl Handler for Sensor {
         let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
         let estimate = plan(&mut reader, query).map_err(refused)?.estimate();
         let retention_forecast_secs =
-            self.store_status().and_then(|(store, _, _)| store.retention_forecast_secs);
+            self.store_status().and_then(|(store, ..)| store.retention_forecast_secs);
         Ok(Estimate { retention_forecast_secs, ..estimate })
     }
 
