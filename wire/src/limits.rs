@@ -47,6 +47,8 @@ pub const INTERFACE_NAME_BYTES_MAX: usize = 64;
 
 /// Hosts, networks and ports that one query may name.
 pub const QUERY_ENDS_MAX: usize = 2;
+/// Largest number of other ends in a query: before and after two translations, with ports to choose from.
+pub const QUERY_OR_MAX: usize = 7;
 /// Length of a pcap-filter expression in a query, bytes.
 pub const FILTER_BYTES_MAX: usize = 4096;
 

@@ -19,7 +19,7 @@ use hindcap_wire::message::status::is_online;
 use hindcap_wire::message::*;
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::policy::{LeftOut, Policy};
-use hindcap_wire::query::{End, Query};
+use hindcap_wire::query::{End, Ends, Query};
 use hindcap_wire::time::{ClockState, TimeRange, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +45,7 @@ fn query() -> Query {
         community_id: Some("1:LQU9qZlK+B5F3KDmev6m5PMibrg=".into()),
         filter: Some("udp".into()),
         session: true,
+        or: vec![Ends { ports: vec![8080], ..Ends::default() }],
     }
 }
 

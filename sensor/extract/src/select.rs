@@ -7,7 +7,7 @@ use hindcap_wire::flow::{AddrBytes, FiveTuple, FlowKey, addr_bytes, proto};
 use hindcap_wire::index::keys::{host_key, overflow_flow_key, pair_key};
 use hindcap_wire::index::{BatchEntry, FilterKey, FlowRecord, IndexDoc, PageSet};
 use hindcap_wire::net::IpNet;
-use hindcap_wire::query::{Matcher, Query};
+use hindcap_wire::query::{Ends, Matcher, Query};
 use hindcap_wire::time::TimeRange;
 
 use crate::limits::ORPHAN_WAIT_NANOS;
@@ -38,7 +38,7 @@ fn host(net: &IpNet) -> Option<Host> {
     net.is_host().then(|| (addr_bytes(net.addr()), if net.addr().is_ipv4() { 4 } else { 6 }))
 }
 
-/// What a query names exactly.
+/// What ends name exactly.
 struct Named {
     hosts: Vec<Host>,
     /// The two ends of every packet that matches.
@@ -48,19 +48,19 @@ struct Named {
 }
 
 impl Named {
-    fn of(query: &Query) -> Self {
-        let nets = query.nets.iter().chain(&query.src.net).chain(&query.dst.net);
+    fn of(ends: &Ends) -> Self {
+        let nets = ends.nets.iter().chain(&ends.src.net).chain(&ends.dst.net);
         let hosts = nets.filter_map(host).collect();
-        let (src, dst) = (query.src.net.as_ref().and_then(host), query.dst.net.as_ref().and_then(host));
-        let either_way = match query.nets.as_slice() {
+        let (src, dst) = (ends.src.net.as_ref().and_then(host), ends.dst.net.as_ref().and_then(host));
+        let either_way = match ends.nets.as_slice() {
             [one, other] => host(one).zip(host(other)),
             _ => None,
         };
         let mut ports = Vec::new();
-        if let (Some(src), Some(dst)) = (query.src.port, query.dst.port) {
+        if let (Some(src), Some(dst)) = (ends.src.port, ends.dst.port) {
             // Directed ports with undirected hosts fit either way round.
             ports.extend([(src, dst), (dst, src)]);
-        } else if let [one, other] = *query.ports.as_slice() {
+        } else if let [one, other] = *ends.ports.as_slice() {
             ports.extend([(one, other), (other, one)]);
         }
         Self { hosts, pair: src.zip(dst).or(either_way), ports }
@@ -85,31 +85,35 @@ impl Named {
     }
 }
 
+/// What a segment must have for packets of `ends` to be in it: all of one of these.
+fn keys(query: &Query, ends: &Ends) -> Vec<Keys> {
+    let named = Named::of(ends);
+    let hosts: Vec<u64> = named.hosts.iter().map(|(addr, version)| host_key(addr, *version)).collect();
+    let mut common =
+        Keys { catalog: hosts.iter().copied().map(FilterKey::Host).collect(), overflow: hosts.clone() };
+    if let Some((one, other)) = named.pair {
+        common.catalog.push(FilterKey::Pair(pair_key(host_key(&one.0, one.1), host_key(&other.0, other.1))));
+    }
+    if let Some(id) = query.community_id.as_deref().and_then(|id| id.parse::<CommunityId>().ok()) {
+        common.catalog.push(FilterKey::Flow(id.key()));
+    }
+    let with_flow = |key: &FlowKey| {
+        let mut keys = common.clone();
+        keys.catalog.push(FilterKey::Flow(CommunityId::of(key).key()));
+        keys.overflow.push(overflow_flow_key(key));
+        keys
+    };
+    let mut alternatives: Vec<Keys> = named.flows(query).iter().map(with_flow).collect();
+    if alternatives.is_empty() {
+        alternatives.push(common);
+    }
+    alternatives
+}
+
 impl Selector {
     /// For `query`, whose `matcher` this is.
     pub fn new(query: &Query, matcher: Matcher) -> Self {
-        let named = Named::of(query);
-        let hosts: Vec<u64> = named.hosts.iter().map(|(addr, version)| host_key(addr, *version)).collect();
-        let mut common =
-            Keys { catalog: hosts.iter().copied().map(FilterKey::Host).collect(), overflow: hosts.clone() };
-        if let Some((one, other)) = named.pair {
-            common
-                .catalog
-                .push(FilterKey::Pair(pair_key(host_key(&one.0, one.1), host_key(&other.0, other.1))));
-        }
-        if let Some(id) = query.community_id.as_deref().and_then(|id| id.parse::<CommunityId>().ok()) {
-            common.catalog.push(FilterKey::Flow(id.key()));
-        }
-        let with_flow = |key: &FlowKey| {
-            let mut keys = common.clone();
-            keys.catalog.push(FilterKey::Flow(CommunityId::of(key).key()));
-            keys.overflow.push(overflow_flow_key(key));
-            keys
-        };
-        let mut alternatives: Vec<Keys> = named.flows(query).iter().map(with_flow).collect();
-        if alternatives.is_empty() {
-            alternatives.push(common);
-        }
+        let alternatives = query.ends().flat_map(|ends| keys(query, &ends)).collect();
         let room = if matcher.asks_for_ports() { ORPHAN_WAIT_NANOS } else { 0 };
         let end = query.time.end.plus_nanos(room);
         let reads = TimeRange::new(query.time.start.minus_nanos(room), end);
@@ -177,4 +181,24 @@ fn pages_within(batches: &[BatchEntry], range: TimeRange) -> PageSet {
         }
     }
     pages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_view_of_a_session_has_keys_of_its_own() {
+        let net = |addr: &str| addr.parse::<IpNet>().unwrap();
+        let or = vec![Ends { nets: vec![net("192.0.2.2")], ..Ends::default() }];
+        let query = Query { nets: vec![net("192.0.2.1")], or, ..Query::default() };
+        let selector = Selector::new(&query, Matcher::new(&query).unwrap());
+        let hosts: Vec<u64> = ["192.0.2.1", "192.0.2.2"]
+            .map(|addr| host(&net(addr)).unwrap())
+            .map(|(addr, version)| host_key(&addr, version))
+            .into();
+        let overflow: Vec<u64> =
+            selector.alternatives.iter().flat_map(|keys| keys.overflow.clone()).collect();
+        assert_eq!(overflow, hosts);
+    }
 }

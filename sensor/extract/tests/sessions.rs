@@ -7,7 +7,7 @@ mod support;
 use hindcap_extract::{Options, search};
 use hindcap_wire::message::answer::{Sessions, WhyEmpty};
 use hindcap_wire::net::{IpNet, MacAddr};
-use hindcap_wire::query::Query;
+use hindcap_wire::query::{Ends, Query};
 use hindcap_wire::time::{NANOS_PER_SEC, TimeRange, Timestamp};
 use support::frames::{Host, ethernet, ipv4, plain_tcp, tcp, udp};
 use support::{Lab, START, Shot, extract};
@@ -112,6 +112,27 @@ fn filters_and_times_alone_lead_to_sessions_too() {
     assert_eq!(whole(&lab, &tagged), []);
     let all = Query { session: true, ..Query::default() };
     assert!(extract(&mut lab.reader(), &all, &Options::default()).is_ok());
+}
+
+/// One session as two observers see it, before and after address translation.
+#[test]
+fn either_view_of_a_session_is_given_in_one_answer() {
+    let (before, after) = (connection(100, 900, 7, 5_000), connection(100, 900, 7, 61_000));
+    let lab = lab(&[noise(0, 2_500), before.clone(), after.clone(), connection(100, 900, 7, 5_002)]);
+    let view = |port| Ends { nets: asked(0, 1, 0).nets, ports: vec![port, 80], ..Ends::default() };
+    let query = Query { or: vec![view(61_000)], ..asked(400, 500, 5_000) };
+    let mut both = [before, after].concat();
+    both.sort_by_key(|shot| shot.at);
+    assert_eq!(whole(&lab, &query).len(), both.len());
+    let packets = Query { session: false, ..query };
+    let inside: Vec<Shot> = both.into_iter().filter(|shot| packets.time.contains(shot.at)).collect();
+    assert!(!inside.is_empty() && whole(&lab, &packets).len() == inside.len());
+    // The catalog rules out the one view, not the other.
+    let nets = vec![IpNet::host(Host(99).v4().into())];
+    let other_only = Query { nets, or: vec![view(61_000)], ..asked(400, 500, 5_000) };
+    assert_eq!(whole(&lab, &other_only).len(), connection(100, 900, 7, 61_000).len());
+    let neither = Query { or: vec![view(5_003)], ..asked(400, 500, 5_004) };
+    assert_eq!(whole(&lab, &neither), []);
 }
 
 #[test]

@@ -27,10 +27,11 @@ pub struct QueryArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_when)]
     pub end: Option<When>,
     /// Around this instant, see --pad; as --start
-    #[arg(long, value_name = "TIME", value_parser = parse_when, conflicts_with_all = ["start", "end", "last"])]
+    #[arg(long, value_name = "TIME", value_parser = parse_when, group = "instant",
+          conflicts_with_all = ["start", "end", "last"])]
     pub at: Option<When>,
     /// How far around --at: 90s, 15m, 2h, 1d [default: 60s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "at")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "instant")]
     pub pad: Option<Nanos>,
     /// From this long ago until now: 90s, 15m, 2h, 1d
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with_all = ["start", "end"])]
@@ -97,6 +98,7 @@ impl QueryArgs {
             community_id: self.community_id.clone(),
             filter: self.filter.clone(),
             session: self.session,
+            or: Vec::new(),
         };
         query.validate().map(|()| query)
     }

@@ -60,6 +60,7 @@ fn every_condition_arrives() {
         community_id: Some("1:LQU9qZlK+B5F3KDmev6m5PMibrg=".into()),
         filter: Some("tcp[13] & 2 != 0".into()),
         session: true,
+        or: Vec::new(),
     };
     assert_eq!(query(&flags).unwrap(), expected);
     assert_eq!(query(&["--proto", "132"]).unwrap().proto, Some(132));

@@ -7,10 +7,10 @@
 use heapless::Vec;
 
 use super::validate::{has_ports, parse_community_id};
-use super::{End, Query, QueryError};
+use super::{End, Ends, Query, QueryError};
 use crate::community_id::CommunityId;
 use crate::flow::{AddrBytes, FiveTuple, FlowKey};
-use crate::limits::QUERY_ENDS_MAX;
+use crate::limits::{QUERY_ENDS_MAX, QUERY_OR_MAX};
 use crate::net::{IpNet, MacAddr};
 use crate::packet::{Dissection, FlowLayer, Outcome};
 use crate::time::{TimeRange, Timestamp};
@@ -19,14 +19,79 @@ use crate::time::{TimeRange, Timestamp};
 #[derive(Clone, Debug)]
 pub struct Matcher {
     time: TimeRange,
-    nets: Vec<IpNet, QUERY_ENDS_MAX>,
-    ports: Vec<u16, QUERY_ENDS_MAX>,
-    src: End,
-    dst: End,
+    /// Any of these will do.
+    ends: Vec<BothEnds, { QUERY_OR_MAX + 1 }>,
     proto: Option<u8>,
     vlan: Option<u16>,
     mac: Option<MacAddr>,
     community_id: Option<CommunityId>,
+}
+
+/// Conditions on the ends of one layer.
+#[derive(Clone, Debug)]
+struct BothEnds {
+    nets: Vec<IpNet, QUERY_ENDS_MAX>,
+    ports: Vec<u16, QUERY_ENDS_MAX>,
+    src: End,
+    dst: End,
+}
+
+impl BothEnds {
+    fn new(ends: Ends) -> Result<Self, QueryError> {
+        Ok(Self {
+            nets: Vec::from_slice(&ends.nets).map_err(|()| QueryError::TooManyNets(ends.nets.len()))?,
+            ports: Vec::from_slice(&ends.ports).map_err(|()| QueryError::TooManyPorts(ends.ports.len()))?,
+            src: ends.src,
+            dst: ends.dst,
+        })
+    }
+
+    fn without_ports(&self) -> Self {
+        let addr = |end: &End| End { port: None, ..end.clone() };
+        Self { nets: self.nets.clone(), ports: Vec::new(), src: addr(&self.src), dst: addr(&self.dst) }
+    }
+
+    fn names_ports(&self) -> bool {
+        !self.ports.is_empty() || self.src.port.is_some() || self.dst.port.is_some()
+    }
+
+    fn names_addrs(&self) -> bool {
+        !self.nets.is_empty() || self.src.net.is_some() || self.dst.net.is_some()
+    }
+
+    /// Whether `tuple` meets them; where its ports are not known, what `unknown` says of any condition on them.
+    fn meet(&self, tuple: &FiveTuple, ports_known: bool, unknown: bool) -> bool {
+        let ports = !self.names_ports() || if ports_known { self.ports_meet(tuple) } else { unknown };
+        ports && self.addrs_meet(tuple)
+    }
+
+    fn addrs_meet(&self, tuple: &FiveTuple) -> bool {
+        let within = |net: &IpNet, addr: AddrBytes| net.contains(addr, tuple.version);
+        let either_way = match self.nets.as_slice() {
+            [] => true,
+            [net] => within(net, tuple.src) || within(net, tuple.dst),
+            [one, other, ..] => {
+                (within(one, tuple.src) && within(other, tuple.dst))
+                    || (within(one, tuple.dst) && within(other, tuple.src))
+            }
+        };
+        either_way
+            && self.src.net.is_none_or(|net| within(&net, tuple.src))
+            && self.dst.net.is_none_or(|net| within(&net, tuple.dst))
+    }
+
+    fn ports_meet(&self, tuple: &FiveTuple) -> bool {
+        let (src, dst) = (tuple.src_port, tuple.dst_port);
+        let either_way = match *self.ports.as_slice() {
+            [] => true,
+            [port] => src == port || dst == port,
+            [one, other, ..] => (src, dst) == (one, other) || (dst, src) == (one, other),
+        };
+        has_ports(tuple.proto)
+            && either_way
+            && self.src.port.is_none_or(|port| src == port)
+            && self.dst.port.is_none_or(|port| dst == port)
+    }
 }
 
 impl Matcher {
@@ -38,10 +103,7 @@ impl Matcher {
         query.validate()?;
         Ok(Self {
             time: query.time,
-            nets: Vec::from_slice(&query.nets).map_err(|()| QueryError::TooManyNets(query.nets.len()))?,
-            ports: Vec::from_slice(&query.ports).map_err(|()| QueryError::TooManyPorts(query.ports.len()))?,
-            src: query.src.clone(),
-            dst: query.dst.clone(),
+            ends: query.ends().map(BothEnds::new).collect::<Result<_, _>>()?,
             proto: query.proto,
             vlan: query.vlan,
             mac: query.mac,
@@ -76,14 +138,8 @@ impl Matcher {
     /// The same query without what a later IP fragment cannot tell before its first one is seen.
     #[must_use]
     pub fn without_ports(&self) -> Self {
-        let ends = |end: &End| End { port: None, ..end.clone() };
-        Self {
-            ports: Vec::new(),
-            src: ends(&self.src),
-            dst: ends(&self.dst),
-            community_id: None,
-            ..self.clone()
-        }
+        let ends = self.ends.iter().map(BothEnds::without_ports).collect();
+        Self { ends, community_id: None, ..self.clone() }
     }
 
     /// Whether the query asks for what a later IP fragment cannot tell before its first one is seen.
@@ -95,12 +151,9 @@ impl Matcher {
     /// Whether the query has conditions that one IP layer must meet; without, packets without any IP layer match too.
     #[must_use]
     pub fn names_layer(&self) -> bool {
-        !self.nets.is_empty()
-            || self.proto.is_some()
+        self.proto.is_some()
             || self.community_id.is_some()
-            || self.src.net.is_some()
-            || self.dst.net.is_some()
-            || self.names_ports()
+            || self.ends.iter().any(|ends| ends.names_addrs() || ends.names_ports())
     }
 
     /// Whether packets of the flow `key` can match, judged by the key alone: `false` is certain.
@@ -119,11 +172,11 @@ impl Matcher {
         };
         let ports_known = (key.a_port, key.b_port) != (0, 0);
         let portless = has_ports(key.proto) && !ports_known;
-        let directed = |tuple: &FiveTuple| {
-            self.addrs_meet(tuple) && (portless || !self.names_ports() || self.ports_meet(tuple))
-        };
+        let reversed = tuple.reversed();
+        let either_way =
+            |ends: &BothEnds| ends.meet(&tuple, !portless, true) || ends.meet(&reversed, !portless, true);
         self.proto.is_none_or(|proto| proto == key.proto)
-            && (directed(&tuple) || directed(&tuple.reversed()))
+            && self.ends.iter().any(either_way)
             && (portless || self.community_id_meets(key))
     }
 
@@ -134,7 +187,7 @@ impl Matcher {
     }
 
     fn names_ports(&self) -> bool {
-        !self.ports.is_empty() || self.src.port.is_some() || self.dst.port.is_some()
+        self.ends.iter().any(BothEnds::names_ports)
     }
 
     fn community_id_meets(&self, key: &FlowKey) -> bool {
@@ -152,37 +205,8 @@ impl Matcher {
     fn layer_meets(&self, layer: &FlowLayer, dissection: &Dissection) -> bool {
         let tuple = &layer.tuple;
         self.proto.is_none_or(|proto| proto == tuple.proto)
-            && self.addrs_meet(tuple)
-            && (!self.names_ports() || (ports_known(layer, dissection) && self.ports_meet(tuple)))
+            && self.ends.iter().any(|ends| ends.meet(tuple, ports_known(layer, dissection), false))
             && (self.community_id.is_none() || self.community_id_meets(&FlowKey::of(tuple, layer.vlan).0))
-    }
-
-    fn addrs_meet(&self, tuple: &FiveTuple) -> bool {
-        let within = |net: &IpNet, addr: AddrBytes| net.contains(addr, tuple.version);
-        let either_way = match self.nets.as_slice() {
-            [] => true,
-            [net] => within(net, tuple.src) || within(net, tuple.dst),
-            [one, other, ..] => {
-                (within(one, tuple.src) && within(other, tuple.dst))
-                    || (within(one, tuple.dst) && within(other, tuple.src))
-            }
-        };
-        either_way
-            && self.src.net.is_none_or(|net| within(&net, tuple.src))
-            && self.dst.net.is_none_or(|net| within(&net, tuple.dst))
-    }
-
-    fn ports_meet(&self, tuple: &FiveTuple) -> bool {
-        let (src, dst) = (tuple.src_port, tuple.dst_port);
-        let either_way = match *self.ports.as_slice() {
-            [] => true,
-            [port] => src == port || dst == port,
-            [one, other, ..] => (src, dst) == (one, other) || (dst, src) == (one, other),
-        };
-        has_ports(tuple.proto)
-            && either_way
-            && self.src.port.is_none_or(|port| src == port)
-            && self.dst.port.is_none_or(|port| dst == port)
     }
 }
 

@@ -2,7 +2,7 @@
 //! the sensor; the meaning of each key is defined here and nowhere else.
 //!
 //! A packet matches when it lies in the time range and *one* of its IP layers (outer or inner) meets all address,
-//! port and protocol conditions together, and the frame meets the VLAN, MAC and filter conditions.
+//! port and protocol conditions together (those of one of several alternatives), and the frame meets the VLAN, MAC and filter conditions.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,6 +26,21 @@ pub struct End {
     pub net: Option<IpNet>,
     /// Port.
     pub port: Option<u16>,
+}
+
+/// Ends of a session as another observer sees them, such as behind address translation. The meaning of each key is that of
+/// [`Query`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ends {
+    /// Hosts or networks in either direction, at most two.
+    pub nets: Vec<IpNet>,
+    /// Ports in either direction, at most two.
+    pub ports: Vec<u16>,
+    /// The sending end.
+    pub src: End,
+    /// The receiving end.
+    pub dst: End,
 }
 
 /// A request for packets. An empty query (all fields default) means every packet.
@@ -54,4 +69,20 @@ pub struct Query {
     pub filter: Option<String>,
     /// Widen to the whole session: from the matching packets back to the SYN and forward to FIN, RST or idle time-out.
     pub session: bool,
+    /// Other ends that will do as well: a layer matches that meets `nets`, `ports`, `src` and `dst`, or all conditions of one
+    /// of these. At most [`crate::limits::QUERY_OR_MAX`].
+    pub or: Vec<Ends>,
+}
+
+impl Query {
+    /// Its own ends, then the other ones.
+    pub fn ends(&self) -> impl Iterator<Item = Ends> {
+        let own = Ends {
+            nets: self.nets.clone(),
+            ports: self.ports.clone(),
+            src: self.src.clone(),
+            dst: self.dst.clone(),
+        };
+        core::iter::once(own).chain(self.or.iter().cloned())
+    }
 }

@@ -3,10 +3,10 @@
 use alloc::string::String;
 use core::fmt;
 
-use super::Query;
+use super::{Ends, Query};
 use crate::community_id::CommunityId;
 use crate::flow::proto;
-use crate::limits::{FILTER_BYTES_MAX, QUERY_ENDS_MAX};
+use crate::limits::{FILTER_BYTES_MAX, QUERY_ENDS_MAX, QUERY_OR_MAX};
 use crate::time::TimeRange;
 
 /// Largest VLAN identifier in 12 bits.
@@ -22,6 +22,10 @@ pub enum QueryError {
     TooManyNets(usize),
     /// More ports than a packet has ends.
     TooManyPorts(usize),
+    /// More other ends than a query may have.
+    TooManyAlternatives(usize),
+    /// Ends without any condition, beside which no others matter.
+    EmptyAlternative,
     /// A port was asked of a protocol that has none.
     PortWithoutMeaning {
         /// The protocol number.
@@ -56,6 +60,12 @@ impl fmt::Display for QueryError {
             Self::TooManyPorts(number) => {
                 write!(f, "{number} ports given, but a packet has {QUERY_ENDS_MAX} ends")
             }
+            Self::TooManyAlternatives(number) => {
+                write!(f, "{number} other ends given, the most is {QUERY_OR_MAX}")
+            }
+            Self::EmptyAlternative => {
+                f.write_str("one of several ends has no condition, so that it would match everything")
+            }
             Self::PortWithoutMeaning { proto } => {
                 write!(f, "IP protocol {proto} has no ports; ports go with TCP (6), UDP (17) and SCTP (132)")
             }
@@ -79,11 +89,38 @@ pub(super) const fn has_ports(proto: u8) -> bool {
     matches!(proto, proto::TCP | proto::UDP | proto::SCTP)
 }
 
-impl Query {
+impl Ends {
     /// Whether any condition on ports is set.
     #[must_use]
     pub fn names_ports(&self) -> bool {
         !self.ports.is_empty() || self.src.port.is_some() || self.dst.port.is_some()
+    }
+
+    /// Whether no condition is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nets.is_empty() && self.src.net.is_none() && self.dst.net.is_none() && !self.names_ports()
+    }
+
+    fn validate(&self, proto: Option<u8>) -> Result<(), QueryError> {
+        if self.nets.len() > QUERY_ENDS_MAX {
+            return Err(QueryError::TooManyNets(self.nets.len()));
+        }
+        if self.ports.len() > QUERY_ENDS_MAX {
+            return Err(QueryError::TooManyPorts(self.ports.len()));
+        }
+        match proto.filter(|proto| self.names_ports() && !has_ports(*proto)) {
+            Some(proto) => Err(QueryError::PortWithoutMeaning { proto }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Query {
+    /// Whether any condition on ports is set.
+    #[must_use]
+    pub fn names_ports(&self) -> bool {
+        self.ends().any(|ends| ends.names_ports())
     }
 
     /// Checks everything that can be told without the sensor; the syntax of `filter` is libpcap's affair.
@@ -94,15 +131,13 @@ impl Query {
         if self.time.is_empty() {
             return Err(QueryError::EmptyWindow(self.time));
         }
-        if self.nets.len() > QUERY_ENDS_MAX {
-            return Err(QueryError::TooManyNets(self.nets.len()));
+        if self.or.len() > QUERY_OR_MAX {
+            return Err(QueryError::TooManyAlternatives(self.or.len()));
         }
-        if self.ports.len() > QUERY_ENDS_MAX {
-            return Err(QueryError::TooManyPorts(self.ports.len()));
+        if !self.or.is_empty() && self.ends().any(|ends| ends.is_empty()) {
+            return Err(QueryError::EmptyAlternative);
         }
-        if let Some(proto) = self.proto.filter(|proto| self.names_ports() && !has_ports(*proto)) {
-            return Err(QueryError::PortWithoutMeaning { proto });
-        }
+        self.ends().try_for_each(|ends| ends.validate(self.proto))?;
         if let Some(vlan) = self.vlan.filter(|vlan| *vlan > VLAN_MAX) {
             return Err(QueryError::BadVlan(vlan));
         }
@@ -142,6 +177,7 @@ mod tests {
         let time = TimeRange::new(Timestamp::from_parts(2, 0), Timestamp::from_parts(1, 0));
         let net = "192.0.2.1".parse().unwrap();
         let port = End { port: Some(8), ..End::default() };
+        let ends = |ports| Ends { ports: vec![8; ports], ..Ends::default() };
         for (query, words) in [
             (
                 Query { time, ..any.clone() },
@@ -150,6 +186,11 @@ mod tests {
             (Query { nets: vec![net; 3], ..any.clone() }, "3 hosts or networks given"),
             (Query { ports: vec![1, 2, 3], ..any.clone() }, "3 ports given"),
             (Query { proto: Some(1), src: port, ..any.clone() }, "IP protocol 1 has no ports"),
+            (Query { nets: vec![net], or: vec![Ends::default()], ..any.clone() }, "one of several ends"),
+            (Query { or: vec![ends(1)], ..any.clone() }, "one of several ends"),
+            (Query { ports: vec![1], or: vec![ends(3)], ..any.clone() }, "3 ports given"),
+            (Query { ports: vec![1], or: vec![ends(1); 8], ..any.clone() }, "8 other ends given"),
+            (Query { nets: vec![net], proto: Some(1), or: vec![ends(1)], ..any.clone() }, "has no ports"),
             (Query { vlan: Some(4096), ..any.clone() }, "4096 is not a VLAN"),
             (Query { community_id: Some("2:abc".into()), ..any.clone() }, "\"2:abc\" is not a Community ID"),
             (Query { community_id: Some("1:abc".into()), ..any.clone() }, "\"1:abc\" is not a Community ID"),

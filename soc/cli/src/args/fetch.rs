@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use hindcap_args::{QueryArgs, parse_size};
+use hindcap_args::parse_size;
 use hindcap_wire::message::Format;
 
-use super::Ask;
+use super::{Ask, Which};
 use crate::exit::{self, Failure};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -19,7 +19,7 @@ pub(crate) enum FormatArg {
 #[command(after_help = exit::HELP)]
 pub(crate) struct Fetch {
     #[command(flatten)]
-    pub(crate) query: QueryArgs,
+    pub(crate) query: Which,
     #[command(flatten)]
     pub(crate) ask: Ask,
     /// What the times mean: `at` an instant (--at), or a `window` (--start, --end, --last)
@@ -70,11 +70,11 @@ impl Fetch {
     /// # Errors
     /// They do not.
     pub(crate) fn check_mode(&self) -> Result<(), Failure> {
-        let query = &self.query;
+        let query = &self.query.query;
         let window = query.start.is_some() || query.end.is_some() || query.last.is_some();
         match self.mode {
-            Some(Mode::At) if query.at.is_none() => {
-                Err(Failure::new("--mode at wants an instant: give it with --timestamp (-t)"))
+            Some(Mode::At) if query.at.is_none() && self.query.event.is_none() => {
+                Err(Failure::new("--mode at wants an instant: give it with --timestamp (-t) or --event (-a)"))
             }
             Some(Mode::Window) if !window => Err(Failure::new(
                 "--mode window wants a window: give it with --start (-b) and --end (-j), or --last",

@@ -1,17 +1,17 @@
 //! `hold`, `release`, `pin`, `unpin`: what is to outlast its turn.
 
 use clap::ValueEnum;
-use hindcap_args::{Nanos, QueryArgs, parse_duration, parse_size};
+use hindcap_args::{Nanos, parse_duration, parse_size};
 use hindcap_wire::message::{HoldId, PinId};
 
-use super::Ask;
+use super::{Ask, Which};
 use crate::exit;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct Hold {
     #[command(flatten)]
-    pub(crate) query: QueryArgs,
+    pub(crate) query: Which,
     #[command(flatten)]
     pub(crate) ask: Ask,
     /// How long, such as 90d [default: the sensor's, 30d]
@@ -29,7 +29,7 @@ pub(crate) struct Hold {
 #[command(after_help = exit::HELP)]
 pub(crate) struct Pin {
     #[command(flatten)]
-    pub(crate) query: QueryArgs,
+    pub(crate) query: Which,
     #[command(flatten)]
     pub(crate) ask: Ask,
     /// How long sessions are followed, such as 8h [default: the sensor's, 1h]

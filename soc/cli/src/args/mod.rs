@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use hindcap_args::{Nanos, QueryArgs, parse_duration};
+use hindcap_args::{Nanos, parse_duration};
 use hindcap_soc_api::Broker;
 use hindcap_wire::message::SensorId;
 
@@ -13,9 +13,11 @@ use crate::exit;
 
 mod fetch;
 mod keep;
+mod which;
 
 pub(crate) use fetch::Fetch;
 pub(crate) use keep::{Hold, Holds, PartArg, Pin, Release, Unpin};
+pub(crate) use which::Which;
 
 /// Ask Hindcap sensors for what they have recorded
 #[derive(Parser, Debug)]
@@ -157,7 +159,7 @@ pub(crate) struct Ask {
 #[command(after_help = exit::HELP)]
 pub(crate) struct Search {
     #[command(flatten)]
-    pub(crate) query: QueryArgs,
+    pub(crate) query: Which,
     #[command(flatten)]
     pub(crate) ask: Ask,
     /// How many sessions at most
@@ -170,7 +172,7 @@ pub(crate) struct Search {
 #[command(after_help = exit::HELP)]
 pub(crate) struct Estimate {
     #[command(flatten)]
-    pub(crate) query: QueryArgs,
+    pub(crate) query: Which,
     #[command(flatten)]
     pub(crate) ask: Ask,
 }

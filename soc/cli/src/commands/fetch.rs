@@ -35,7 +35,7 @@ pub(crate) fn fetch(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Fa
 }
 
 fn deliver(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Failure> {
-    let query = args.query.query(cx.now).map_err(Failure::new)?;
+    let query = cx.query(&args.query, &args.ask.output)?;
     let limits = Limits { max_bytes: args.max_bytes, max_packets: args.max_packets, snaplen: args.snaplen };
     let extract = Extract { query, limits, format: args.format() };
     let to_stdout = args.write.as_deref() == Some(Path::new("-"));

@@ -31,7 +31,7 @@ fn order(cx: &mut Context<'_>, args: &args::Ask, operation: &Operation) -> Resul
 
 pub(crate) fn hold(cx: &mut Context<'_>, args: &args::Hold) -> Result<Code, Failure> {
     let hold = message::Hold {
-        query: args.query.query(cx.now).map_err(Failure::new)?,
+        query: cx.query(&args.query, &args.ask.output)?,
         for_secs: args.lasts.map(|lasts| lasts.0 / NANOS_PER_SEC),
         partial: args.partial.map(|part| match part {
             args::PartArg::Newest => HoldPart::Newest,
@@ -47,7 +47,7 @@ pub(crate) fn hold(cx: &mut Context<'_>, args: &args::Hold) -> Result<Code, Fail
 
 pub(crate) fn pin(cx: &mut Context<'_>, args: &args::Pin) -> Result<Code, Failure> {
     let pin = message::Pin {
-        query: args.query.query(cx.now).map_err(Failure::new)?,
+        query: cx.query(&args.query, &args.ask.output)?,
         for_secs: args.lasts.map(|lasts| lasts.0 / NANOS_PER_SEC),
         max_bytes: args.max_pinned,
         who: args.who.clone(),

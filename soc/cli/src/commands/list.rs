@@ -1,6 +1,5 @@
 //! `search` and `estimate`: what there is, before a packet moves.
 
-use hindcap_args::QueryArgs;
 use hindcap_soc_api::ApiError;
 use hindcap_wire::message::Search;
 use hindcap_wire::message::answer::{Sessions, WhyEmpty};
@@ -10,7 +9,7 @@ use crate::args;
 use crate::exit::{Code, Failure};
 
 pub(crate) fn search(cx: &mut Context<'_>, args: &args::Search) -> Result<Code, Failure> {
-    let query = args.query.query(cx.now).map_err(Failure::new)?;
+    let query = cx.query(&args.query, &args.ask.output)?;
     let search = Search { query, limit: args.limit };
     let sessions = cx.ask(&args.ask, |api, ask, watch| api.search(ask, &search, watch))?;
     if args.ask.output.json {
@@ -29,8 +28,8 @@ fn exit_of_list(sessions: &Sessions) -> Code {
     }
 }
 
-pub(crate) fn estimate(cx: &mut Context<'_>, query: &QueryArgs, args: &args::Ask) -> Result<Code, Failure> {
-    let query = query.query(cx.now).map_err(Failure::new)?;
+pub(crate) fn estimate(cx: &mut Context<'_>, which: &args::Which, args: &args::Ask) -> Result<Code, Failure> {
+    let query = cx.query(which, &args.output)?;
     let estimate = cx.ask::<_, ApiError>(args, |api, ask, watch| api.estimate(ask, &query, watch))?;
     if args.output.json {
         print_json(&estimate)?

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hindcap_soc_api::{Api, Ask, Event};
+use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 use serde::Serialize;
 
@@ -37,6 +38,15 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// What is asked for; what was taken for granted in a log line is told.
+    fn query(&self, which: &args::Which, output: &args::Output) -> Result<Query, Failure> {
+        let (query, notes) = which.query(self.now)?;
+        if !output.quiet {
+            notes.iter().for_each(|note| eprintln!("hindcap: {note}"));
+        }
+        Ok(query)
+    }
+
     /// Asks one sensor by `run`, while what happens is shown.
     fn ask<T, E: Into<Failure>>(
         &mut self,

@@ -194,7 +194,7 @@ mod tests {
         let words = words.split(' ').map(OsString::from).collect::<Vec<_>>();
         let Ok(args) = parse(words, None) else { panic!() };
         let crate::args::Command::Fetch(fetch) = args.command else { panic!() };
-        let query = fetch.query.query(hindcap_wire::time::Timestamp(0)).unwrap();
+        let query = fetch.query.query(hindcap_wire::time::Timestamp(0)).ok().unwrap().0;
         assert_eq!(query.time.start.0, 1_269_259_893_000_000_000);
         assert_eq!(query.time.end.0, 1_269_260_013_000_000_001);
         assert_eq!((query.src.port, query.dst.port), (Some(1024), Some(80)));

@@ -237,3 +237,23 @@ fn flow_keys_rule_out_only_what_is_certain() {
     ));
     assert!(!may(&query! { ports: [53], nets: [net("10.0.0.3")] }, &orphan));
 }
+
+#[test]
+fn any_of_several_ends_will_do() {
+    let ends = |addr: &str, port| Ends { nets: [net(addr)].into(), ports: [port].into(), ..Ends::default() };
+    let query =
+        Query { or: [ends("10.0.0.5", 5000)].into(), ..query!(nets: [net("10.0.0.1")], ports: [1000_u16]) };
+    for (packet, found) in [
+        (tcp(1, 2, 1000, 80), true),
+        (tcp(2, 5, 80, 5000), true),
+        // All conditions of one, not some of each.
+        (tcp(1, 2, 5000, 80), false),
+        (tcp(5, 2, 1000, 80), false),
+    ] {
+        assert_eq!(asks(&query, &packet), found, "{packet:?}");
+        let key = FlowKey::of(&packet.layers[0].tuple, None).0;
+        assert_eq!(Matcher::new(&query).unwrap().may_match_flow(&key), found, "{packet:?}");
+    }
+    let udp_only = Query { proto: Some(UDP), ..query };
+    assert!(!asks(&udp_only, &tcp(1, 2, 1000, 80)), "what the ends share still holds");
+}
