@@ -168,3 +168,35 @@ fn a_password_comes_from_a_file() {
         assert_eq!(output.status.code(), Some(code), "{password}: {}", said(&output));
     }
 }
+
+/// Paste the line, get the session: what Snort would have written of one that is in the store.
+#[test]
+fn a_pasted_line_fetches_its_session() {
+    let (sensor, _) = stored(5_000);
+    let Some(broker) = Broker::start(&sensor) else { return };
+    let _daemon = run(&sensor, &broker, true);
+    let listed = sensor.hindcapd("search", ["--json", "--proto", "tcp", "--limit", "1"]);
+    let sessions: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let session = &sessions["rows"][0];
+    let text = |key: &str| session[key].as_str().map_or_else(|| session[key].to_string(), str::to_owned);
+    let first = text("first");
+    let stamp = format!("{}/{}-{}", &first[5..7], &first[8..10], &first[11..26]);
+    let ends = ["client", "client_port", "server", "server_port"].map(text);
+    let [client, client_port, server, server_port] = &ends;
+    let line = format!(
+        "{stamp}  [**] [1:2018358:10] ET HUNTING beacon [**] [Priority: 2] {{TCP}} {client}:{client_port} -> {server}:{server_port}"
+    );
+    let file = sensor.path("line.pcap");
+    let _ = fs::remove_file(&file);
+    let ask = ["fetch", "--sensor", "branch-1", "-w", file.to_str().unwrap(), "-a", &line];
+    let asked = hindcap(&broker, &ask);
+    assert_eq!(asked.status.code(), Some(exit::ERROR), "nobody said in which zone");
+    assert!(said(&asked).contains("--tz") && !file.exists(), "{}", said(&asked));
+    let output = hindcap(&broker, &[&ask[..], &["--tz", "UTC"]].concat());
+    assert_eq!(output.status.code(), Some(exit::DONE), "{line}: {}", said(&output));
+    assert!(said(&output).contains("year 2026 taken"), "{}", said(&output));
+    let by_flags =
+        ["--host", client, "--host", server, "--port", client_port, "--port", server_port, "--proto", "tcp"];
+    let expected = sensor.extract(by_flags).records;
+    assert!(!expected.is_empty() && savefile::read(&file).unwrap().1 == expected, "{line}");
+}
