@@ -77,7 +77,7 @@ impl fmt::Display for Refusal {
                 for (at, reading) in readings.iter().enumerate() {
                     write!(f, "{}{}", if at == 0 { "" } else { ", or " }, reading.title)?;
                 }
-                f.write_str("; choose the format with --format")
+                f.write_str("; choose the format with --log-format")
             }
         }
     }

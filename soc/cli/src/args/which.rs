@@ -20,7 +20,7 @@ const NEAR_NANOS: u64 = 3 * 3_600 * NANOS_PER_SEC;
 pub(crate) struct Which {
     #[command(flatten)]
     pub(crate) query: QueryArgs,
-    /// The session of this log line, pasted as it is; - reads it from stdin. `hindcap parse` shows what is understood
+    /// The session of this log line, pasted as it is; - reads it from stdin
     #[arg(long, value_name = "LINE", group = "instant", conflicts_with_all = [
         "host", "net", "port", "src_addr", "dst_addr", "src_port", "dst_port", "proto", "community_id"])]
     pub(crate) event: Option<String>,
