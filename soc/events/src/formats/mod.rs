@@ -24,7 +24,7 @@ mod zeek;
 /// One format of log lines.
 #[derive(Debug)]
 pub struct Format {
-    /// Its name for machines, as in `--format`.
+    /// Its name for machines, as in `--log-format`.
     pub name: &'static str,
     /// Its name for people.
     pub title: &'static str,
