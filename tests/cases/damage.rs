@@ -196,8 +196,8 @@ fn damaged_caches_cost_nothing_and_reindex_makes_them_what_they_were() {
     // The summary of one segment, gone altogether; an entry of the catalog, and a filter of another.
     let summary = OpenOptions::new().write(true).open(&files[2]).unwrap();
     summary.write_all_at(&[0; 512], SEGMENT - PAGE).unwrap();
-    flip(&catalog, 64, 64);
-    let filter_bytes = word(&before[3], 52);
+    flip(&catalog, 128, 64);
+    let filter_bytes = word(&before[3], 116);
     assert!(filter_bytes > 100, "the first entry names a filter");
     flip(&catalog, PAGE + filter_bytes / 2, 5);
 
