@@ -2,7 +2,7 @@
 # On a fresh Debian or Ubuntu machine `make demo` and `make test` install what they need through `make setup`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross test-image qemu image-test dist check-buildroot test demo bench fuzz-smoke reliability check-no-std clean
+.PHONY: help setup build cross test-image qemu image-test image dist check-buildroot test demo bench fuzz-smoke reliability check-no-std clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ qemu: test-image ## boot the test image in this terminal and replay traffic into
 
 image-test: setup ## boot test images (64 and 32 bit), replay frames, cut their power; others judge card and tap port
 	@qemu/test
+
+image: setup ## build the image of a real box with Buildroot: BOARD=vendor/board BUILDROOT_DIR=tree (downloads much)
+	@scripts/image $(BOARD)
 
 dist: setup ## make the source archive, crates included, that Buildroot builds the sensor from (target/dist)
 	@scripts/dist

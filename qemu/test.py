@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 
+from drive import SECTOR, Drive
 from wire import Wire, frames_of
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -25,7 +26,16 @@ STEP = 50
 # The sensor's default; what a power cut may lose.
 FLUSH_INTERVAL_S = 5
 SENSOR_MEMORY_MAX_KIB = 32 * 1024
-SECTOR = 512
+# What a person puts on the box's drive before a start: name, files, the box's answer, what is left, the box's name then.
+RESULT = "hindcap.result.txt"
+TOLD = [
+    ("wrong settings", {"hindcap.toml": '[sensor]\nid = "branch-7"\n[mqtt]\nbrokr = "mqtt://192.0.2.1"\n'},
+     "NOT taken over: hindcap.toml:4: unknown key mqtt.brokr", [RESULT, "hindcap.toml"], "hindcap-024843000002"),
+    ("good settings", {"hindcap.toml": '[sensor]\nid = "branch-7"\n[mqtt]\nbroker = "mqtt://192.0.2.1"\n'
+                                       'username = "branch-7"\n', "hindcap.password": "secret\n"},
+     "Taken over: hindcap.toml and hindcap.password. The box is branch-7 now", [RESULT], "branch-7"),
+    ("nothing new", {}, "Taken over", [RESULT], "branch-7"),
+]
 
 
 class Box:
@@ -157,6 +167,25 @@ def start(machine: str, directory: str) -> Box:
     return box
 
 
+def tell(directory: str, number: int) -> None:
+    """Puts what TOLD has for this start on the box's drive."""
+    if number < len(TOLD):
+        drive = Drive(os.path.join(directory, "system.img"))
+        for name, content in TOLD[number][1].items():
+            drive.put(name, content)
+
+
+def judge_told(box: Box, number: int) -> None:
+    """Call after the cut."""
+    if number >= len(TOLD):
+        return
+    what, _, answer, left, name = TOLD[number]
+    drive = Drive(os.path.join(box.directory, "system.img"))
+    check(drive.read(RESULT).startswith(answer), f"{what}: the answer on the drive is {drive.read(RESULT)!r}")
+    check(drive.names() == left, f"{what}: on the drive are {drive.names()}")
+    check(f"=== Hindcap {name}, up" in box.text(), f"{what}: the box is {name}")
+
+
 def judge_silence(box: Box) -> None:
     """Call after the cut."""
     heard = len(box.management.received)
@@ -178,9 +207,11 @@ def calm(machine: str, directory: str, hindcapd: str, before: list[bytes], frame
     judge_card(directory, hindcapd, before + frames)
 
 
-def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames: list[bytes]) -> list[bytes]:
+def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames: list[bytes],
+        number: int) -> list[bytes]:
     """The power goes in the middle of the replay; gives what is committed on the card then."""
     card = os.path.join(directory, "card.img")
+    tell(directory, number)
     box = start(machine, directory)
     seen, sent = 0, 0
     # Not before something of this start is on the card, and at another moment of the flush interval each time.
@@ -193,6 +224,7 @@ def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames
         seen = recorded(hindcapd, card)
     box.cut()
     judge_silence(box)
+    judge_told(box, number)
     # The batch that was being written has no commit block yet: tcpdump shows some of it, the next start discards it.
     committed = recorded(hindcapd, card)
     check(committed >= seen, f"{committed} packets are committed, among them all {seen} seen before the cut")
@@ -213,7 +245,8 @@ def main() -> None:
     calm(machine, directory, hindcapd, [], kept)
     for number in range(1, int(cuts) + 1):
         print(f"{machine}, start {number + 1}, cut at load:", flush=True)
-        kept = cut(machine, directory, hindcapd, kept, frames[number * share : (number + 1) * share])
+        kept = cut(machine, directory, hindcapd, kept, frames[number * share : (number + 1) * share],
+                   number - 1)
     print(f"{machine}, last start:", flush=True)
     calm(machine, directory, hindcapd, kept, frames[(int(cuts) + 1) * share :])
     print(f"image-test: {machine} passed")

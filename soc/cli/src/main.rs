@@ -45,6 +45,7 @@ fn interrupted() -> Arc<AtomicBool> {
 fn run(args: &Args) -> Result<Code, Failure> {
     let Some(connection) = args.command.connection() else {
         return match &args.command {
+            Command::Provision(new) => commands::provision(new),
             Command::Completion(completion) => commands::completion(completion),
             Command::Man(man) => commands::man(man),
             _ => Err(Failure::new("this command needs a broker")),
@@ -64,7 +65,7 @@ fn run(args: &Args) -> Result<Code, Failure> {
         Command::Pin(pin) => commands::pin(&mut cx, pin),
         Command::Unpin(unpin) => commands::unpin(&mut cx, unpin),
         Command::Pins(pins) => commands::keeps(&mut cx, pins, &Operation::Pins),
-        Command::Completion(_) | Command::Man(_) => Ok(Code::Done),
+        Command::Provision(_) | Command::Completion(_) | Command::Man(_) => Ok(Code::Done),
     }
 }
 

@@ -30,6 +30,12 @@ impl Broker {
         Ok(Self { login: Some((user, password)), ..self })
     }
 
+    /// Whether it names a user.
+    #[must_use]
+    pub const fn has_login(&self) -> bool {
+        self.login.is_some()
+    }
+
     /// Whether it holds a password.
     #[must_use]
     pub fn has_password(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use hindcap_args::{Nanos, parse_duration};
@@ -13,10 +13,12 @@ use crate::exit;
 
 mod fetch;
 mod keep;
+mod provision;
 mod which;
 
 pub(crate) use fetch::Fetch;
 pub(crate) use keep::{Hold, Holds, PartArg, Pin, Release, Unpin};
+pub(crate) use provision::Provision;
 pub(crate) use which::Which;
 
 /// Ask Hindcap sensors for what they have recorded
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Unpin(Unpin),
     /// List the pins
     Pins(Holds),
+    /// Write the files that make a new box a sensor of this fleet
+    Provision(Provision),
     /// Print a completion script for a shell
     Completion(Completion),
     /// Write the manual pages into a directory
@@ -81,7 +85,7 @@ impl Command {
             | Self::Holds(Holds { ask, .. })
             | Self::Pins(Holds { ask, .. }) => &ask.target.connection,
             Self::Status(status) => &status.connection,
-            Self::Completion(_) | Self::Man(_) => return None,
+            Self::Provision(_) | Self::Completion(_) | Self::Man(_) => return None,
         })
     }
 }
@@ -105,13 +109,21 @@ impl Connection {
     /// The file cannot be read or has no first line; there is no user.
     pub(crate) fn broker(&self) -> Result<Broker, exit::Failure> {
         let Some(path) = &self.password_file else { return Ok(self.broker.clone()) };
-        let fail = |error: &dyn Display| exit::Failure::new(format!("{}: {error}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| fail(&error))?;
-        let Some(password) = text.lines().next().filter(|line| !line.is_empty()) else {
-            return Err(fail(&"the first line, which is the password, is empty"));
-        };
-        self.broker.clone().with_password(password.to_owned()).map_err(exit::Failure::new)
+        self.broker.clone().with_password(first_line(path)?).map_err(exit::Failure::new)
     }
+}
+
+/// The first line of a file, which is a password.
+///
+/// # Errors
+/// The file cannot be read or has no first line.
+pub(crate) fn first_line(path: &Path) -> Result<String, exit::Failure> {
+    let fail = |error: &dyn Display| exit::Failure::new(format!("{}: {error}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| fail(&error))?;
+    let Some(password) = text.lines().next().filter(|line| !line.is_empty()) else {
+        return Err(fail(&"the first line, which is the password, is empty"));
+    };
+    Ok(password.to_owned())
 }
 
 /// Whom to ask, and how patiently.
@@ -214,9 +226,9 @@ mod tests {
 
     #[test]
     fn help_documents_the_exit_codes() {
-        for name in
-            ["fetch", "search", "estimate", "status", "hold", "release", "holds", "pin", "unpin", "pins"]
-        {
+        let ask =
+            ["fetch", "search", "estimate", "status", "hold", "release", "holds", "pin", "unpin", "pins"];
+        for name in ask.into_iter().chain(["provision"]) {
             let mut command = Args::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(exit::HELP), "{help}");

@@ -18,12 +18,14 @@ mod keep;
 mod list;
 mod package;
 mod page;
+mod provision;
 mod shell;
 mod status;
 
 pub(crate) use fetch::fetch;
 pub(crate) use keep::{hold, list as keeps, pin, release, unpin};
 pub(crate) use list::{estimate, search};
+pub(crate) use provision::provision;
 pub(crate) use shell::{completion, man};
 pub(crate) use status::status;
 

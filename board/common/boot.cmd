@@ -1,0 +1,41 @@
+# U-Boot's script on every real board: picks the slot of the root file system and starts its kernel. RAUC writes the same
+# variables: BOOT_ORDER, the slots by preference; BOOT_A_LEFT and BOOT_B_LEFT, how often a slot may still be tried. A slot
+# that the box has confirmed (rauc status mark-good) gets its tries back; one that never was runs out of them.
+test -n "${BOOT_ORDER}" || setenv BOOT_ORDER "A B"
+test -n "${BOOT_A_LEFT}" || setenv BOOT_A_LEFT 3
+test -n "${BOOT_B_LEFT}" || setenv BOOT_B_LEFT 3
+
+setenv slot
+for name in ${BOOT_ORDER}; do
+	if test -n "${slot}"; then
+		true
+	elif test "${name}" = "A" -a ${BOOT_A_LEFT} -gt 0; then
+		setexpr BOOT_A_LEFT ${BOOT_A_LEFT} - 1
+		setenv slot a
+	elif test "${name}" = "B" -a ${BOOT_B_LEFT} -gt 0; then
+		setexpr BOOT_B_LEFT ${BOOT_B_LEFT} - 1
+		setenv slot b
+	fi
+done
+if test -z "${slot}"; then
+	# Neither slot was confirmed: better the same again than a box that stays off.
+	setenv BOOT_A_LEFT 3
+	setenv BOOT_B_LEFT 3
+	saveenv
+	reset
+fi
+saveenv
+
+part number mmc ${devnum} hindcap-${slot} number
+part uuid mmc ${devnum}:${number} uuid
+# The Raspberry Pi's firmware leaves a device tree in memory; on other boards the slot has it.
+if test -n "${fdt_addr}"; then
+	setenv tree ${fdt_addr}
+else
+	setenv tree ${fdt_addr_r}
+	load mmc ${devnum}:${number} ${tree} /boot/${fdtfile}
+fi
+load mmc ${devnum}:${number} ${kernel_addr_r} /boot/Image
+setenv bootargs "console=@CONSOLE@ root=PARTUUID=${uuid} rootfstype=squashfs ro rootwait rauc.slot=${slot} quiet panic=5"
+booti ${kernel_addr_r} - ${tree}
+reset
