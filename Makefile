@@ -2,7 +2,7 @@
 # On a fresh Debian or Ubuntu machine `make demo` and `make test` install what they need through `make setup`.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build cross test-image qemu image-test image dist check-buildroot test demo bench fuzz-smoke reliability check-no-std clean
+.PHONY: help setup build cross test-image qemu image-test image bundle check-update sbom dist check-buildroot test demo bench fuzz-smoke reliability check-no-std clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,15 @@ image-test: setup ## boot test images (64 and 32 bit), replay frames, cut their 
 
 image: setup ## build the image of a real box with Buildroot: BOARD=vendor/board BUILDROOT_DIR=tree (downloads much)
 	@scripts/image $(BOARD)
+
+bundle: ## make a signed update of a board's image: BOARD=vendor/board
+	@scripts/bundle $(BOARD)
+
+check-update: ## prove with RAUC that good updates are taken and bad ones refused (part of make test)
+	@scripts/check-update
+
+sbom: setup ## write bills of materials (CycloneDX): crates, and Buildroot's packages where BUILDROOT_DIR is given
+	@scripts/sbom
 
 dist: setup ## make the source archive, crates included, that Buildroot builds the sensor from (target/dist)
 	@scripts/dist
