@@ -12,14 +12,11 @@ import random
 import re
 import subprocess
 import sys
-import time
 
-from drive import SECTOR, Drive
-from wire import Wire, frames_of
+from box import Box, check, fail, output
+from drive import SECTOR, Drive, partition
+from wire import frames_of
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-# An emulated box on a busy machine boots in one minute; waits are for conditions, this only ends hopeless ones.
-DEADLINE_S = 600
 # Frames a second, and how many are sent between two looks at the card.
 RATE = 300
 STEP = 50
@@ -36,69 +33,6 @@ TOLD = [
      "Taken over: hindcap.toml and hindcap.password. The box is branch-7 now", [RESULT], "branch-7"),
     ("nothing new", {}, "Taken over", [RESULT], "branch-7"),
 ]
-
-
-class Box:
-    """One power-on of the box, until the cut."""
-
-    def __init__(self, machine: str, directory: str) -> None:
-        self.directory = directory
-        self.console = os.path.join(directory, "console")
-        self.tap = Wire(os.path.join(directory, "tap"))
-        self.management = Wire(os.path.join(directory, "management"))
-        if os.path.exists(self.console):
-            os.unlink(self.console)
-        command = [os.path.join(HERE, "run"), "--machine", machine, "--batch", "--dir", directory]
-        self.qemu = subprocess.Popen(command, stderr=open(os.path.join(directory, "qemu.log"), "w"))
-
-    def text(self) -> str:
-        if not os.path.exists(self.console):
-            return ""
-        with open(self.console, encoding="utf-8", errors="replace") as file:
-            return file.read()
-
-    def wait(self, what: str, condition) -> None:
-        start = time.monotonic()
-        while not condition():
-            if self.qemu.poll() is not None:
-                fail(f"QEMU ended while waiting for {what}", self)
-            if time.monotonic() - start > DEADLINE_S:
-                fail(f"no {what} within {DEADLINE_S} s", self)
-            self.tap.listen()
-            self.management.listen()
-            time.sleep(0.5)
-        print(f"  {what}: after {time.monotonic() - start:.0f} s", flush=True)
-
-    def cut(self) -> None:
-        """Cuts the power."""
-        with open(os.path.join(self.directory, "pid"), encoding="ascii") as file:
-            os.kill(int(file.read()), 9)
-        self.qemu.wait()
-        self.tap.listen()
-        self.management.listen()
-
-
-def fail(what: str, box: Box | None = None) -> None:
-    if box is not None:
-        print(box.text()[-4000:], file=sys.stderr)
-        with open(os.path.join(box.directory, "qemu.log"), encoding="utf-8") as file:
-            print(file.read(), file=sys.stderr)
-        if box.qemu.poll() is None:
-            box.cut()
-    sys.exit(f"image-test: {what}")
-
-
-def check(holds: bool, what: str, box: Box | None = None) -> None:
-    if not holds:
-        fail(f"NOT TRUE: {what}", box)
-    print(f"  {what}", flush=True)
-
-
-def output(*command: str) -> bytes:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    if done.returncode != 0:
-        fail(f"{' '.join(command)}: {done.stderr.decode(errors='replace')}")
-    return done.stdout
 
 
 def recorded(hindcapd: str, card: str) -> int:
@@ -167,6 +101,15 @@ def start(machine: str, directory: str) -> Box:
     return box
 
 
+def judge_disk(box: Box) -> None:
+    """The data partition of the box's own disk reaches to its end, and the running system knows."""
+    disk = os.path.join(box.directory, "system.img")
+    data = partition(disk, "hindcap-data")
+    behind = os.path.getsize(disk) // SECTOR - data["start"] - data["size"]
+    check(behind < 4096, f"the data partition has grown: {behind} sectors of the disk are behind it", box)
+    check(f"\ndata        {data['size'] // 2048} MiB" in box.text(), f"it has {data['size'] // 2048} MiB", box)
+
+
 def tell(directory: str, number: int) -> None:
     """Puts what TOLD has for this start on the box's drive."""
     if number < len(TOLD):
@@ -202,6 +145,7 @@ def calm(machine: str, directory: str, hindcapd: str, before: list[bytes], frame
     box.tap.send(frames, RATE)
     box.wait(f"{until} packets on the card", lambda: recorded(hindcapd, card) >= until)
     judge_console(box)
+    judge_disk(box)
     box.cut()
     judge_silence(box)
     judge_card(directory, hindcapd, before + frames)
