@@ -15,14 +15,14 @@ DEADLINE_S = 600
 class Box:
     """One power-on of the box, until the cut."""
 
-    def __init__(self, machine: str, directory: str) -> None:
+    def __init__(self, machine: str, directory: str, *options: str) -> None:
         self.directory = directory
         self.console = os.path.join(directory, "console")
         self.tap = Wire(os.path.join(directory, "tap"))
         self.management = Wire(os.path.join(directory, "management"))
         if os.path.exists(self.console):
             os.unlink(self.console)
-        command = [os.path.join(HERE, "run"), "--machine", machine, "--batch", "--dir", directory]
+        command = [os.path.join(HERE, "run"), "--machine", machine, "--batch", "--dir", directory, *options]
         self.qemu = subprocess.Popen(command, stderr=open(os.path.join(directory, "qemu.log"), "w"))
 
     def text(self) -> str:
