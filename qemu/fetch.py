@@ -19,6 +19,8 @@ NAME = "branch-7"
 # As the box reaches the broker (run --broker).
 BROKER = "mqtt://10.0.2.100:1883"
 RATE = 200
+# Of which the kernel takes about half.
+MEMORY_MIB = 96
 
 
 def free_port() -> int:
@@ -73,7 +75,7 @@ def main() -> None:
         drive = Drive(os.path.join(directory, "system.img"))
         for name, content in told.items():
             drive.put(name, content)
-        box = Box(machine, directory, "--broker", str(port))
+        box = Box(machine, directory, "--broker", str(port), "--memory", str(MEMORY_MIB))
         box.wait("recording", lambda: "recording tap into" in box.text())
         box.wait("status at the broker", lambda: online(hindcap, url))
         box.tap.send(frames, RATE)
