@@ -1,9 +1,10 @@
 # U-Boot's script on every real board: picks the slot of the root file system and starts its kernel. RAUC writes the same
-# variables: BOOT_ORDER, the slots by preference; BOOT_A_LEFT and BOOT_B_LEFT, how often a slot may still be tried. A slot
-# that the box has confirmed (rauc status mark-good) gets its tries back; one that never was runs out of them.
+# variables through usr/lib/hindcap/slot: BOOT_ORDER, the slots by preference; BOOT_A_LEFT and BOOT_B_LEFT, how often a slot
+# may still be tried: nine times once confirmed, which every good start fills up, three times after an update. A box from
+# the shop has one slot that is confirmed and one that is empty.
 test -n "${BOOT_ORDER}" || setenv BOOT_ORDER "A B"
-test -n "${BOOT_A_LEFT}" || setenv BOOT_A_LEFT 3
-test -n "${BOOT_B_LEFT}" || setenv BOOT_B_LEFT 3
+test -n "${BOOT_A_LEFT}" || setenv BOOT_A_LEFT 9
+test -n "${BOOT_B_LEFT}" || setenv BOOT_B_LEFT 0
 
 setenv slot
 for name in ${BOOT_ORDER}; do
