@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::cli::{WholeStoreArgs, parse_event_share};
 use crate::clock::{monotonic_nanos, wall};
 use crate::exit::{Code, Failure};
+use crate::machine::random;
 use crate::units::{Percent, Size};
 
 /// Arguments of `format`.
@@ -94,11 +95,6 @@ pub fn format(args: &FormatArgs) -> Result<Code, Failure> {
 }
 
 fn options(args: &FormatArgs) -> Result<FormatOptions, Failure> {
-    let mut uuid = [0; 16];
-    let drawn = rustix::rand::getrandom(&mut uuid, rustix::rand::GetRandomFlags::empty())?;
-    if drawn != uuid.len() {
-        return Err("the system gives no random numbers".into());
-    }
     // What does not fit is no size either: the planner says so.
     let bytes = |size: Size| u32::try_from(size.0).unwrap_or(0);
     Ok(FormatOptions {
@@ -106,7 +102,7 @@ fn options(args: &FormatArgs) -> Result<FormatOptions, Failure> {
         erase_bytes: args.erase_unit.0.map(bytes),
         event_percent: args.event_share.map(|share| share.0),
         label: args.label.clone(),
-        ..FormatOptions::new(uuid, wall())
+        ..FormatOptions::new(random()?, wall())
     })
 }
 

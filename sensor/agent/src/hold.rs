@@ -8,14 +8,16 @@ use hindcap_store::volume::any::AnyVolume;
 use hindcap_store::volume::{VolumeRead, any::AnyReader};
 use hindcap_store::{Reader, ReaderOptions, Store, StoreError, StoreOptions, StoreSize, open_reader};
 use hindcap_wire::message::{Hold, HoldId, HoldList};
-use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
+use hindcap_wire::time::NANOS_PER_SEC;
 
 use crate::capture::reading;
 use crate::cli::{HoldArgs, HoldsArgs, ReleaseArgs};
-use crate::clock::{Clock, monotonic_nanos, wall};
+use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
+use crate::machine::random_number;
 use crate::query::{open, step_back};
 use crate::record::SYNCHRONISED_MARKER;
+use crate::stdout;
 
 /// What `hold` asks for, as the store takes it: the segments in which its query may match.
 ///
@@ -68,17 +70,13 @@ pub fn hold(args: &HoldArgs) -> Result<Code, Failure> {
         partial: args.partial,
         who: args.who.clone(),
     };
-    let id = HoldId::new(draw(now));
+    let id = HoldId::new(random_number());
     let order = order(&mut open(&args.store.store)?, &hold, id, args.reason.as_deref())
         .map_err(|e| doing(e.into()))?;
     let mut store = open_to_hold(&args.store.store).map_err(doing)?;
     let mut clock = Clock::new(SYNCHRONISED_MARKER.into());
     let held = store.hold(&order, reading(&mut clock)).map_err(|error| doing(refusal(error)))?;
-    if args.json {
-        say!("{}", serde_json::to_string(&held)?);
-    } else {
-        say_text!("{held}");
-    }
+    stdout::answer(args.json, &held, &held)?;
     Ok(if held.hold.left_out > 0 || held.gone > 0 { Code::Partial } else { Code::Done })
 }
 
@@ -90,11 +88,7 @@ pub fn release(args: &ReleaseArgs) -> Result<Code, Failure> {
     let doing = |failure: Failure| failure.doing("release");
     let mut store = open_to_hold(&args.store.store).map_err(doing)?;
     let released = store.release(args.hold).map_err(|error| doing(refusal(error)))?;
-    if args.json {
-        say!("{}", serde_json::to_string(&released)?);
-    } else {
-        say_text!("{released}");
-    }
+    stdout::answer(args.json, &released, released)?;
     Ok(Code::Done)
 }
 
@@ -104,11 +98,7 @@ pub fn release(args: &ReleaseArgs) -> Result<Code, Failure> {
 /// There is no store, or it cannot be read.
 pub fn holds(args: &HoldsArgs) -> Result<Code, Failure> {
     let list = list(&args.store.store).map_err(|failure| failure.doing("holds"))?;
-    if args.json {
-        say!("{}", serde_json::to_string(&list)?);
-    } else {
-        say_text!("{list}");
-    }
+    stdout::answer(args.json, &list, &list)?;
     Ok(Code::Done)
 }
 
@@ -133,13 +123,4 @@ pub fn usable(volume: &AnyReader) -> u32 {
 fn refusal(error: HoldError) -> Failure {
     let code = if matches!(error, HoldError::Nothing) { Code::NothingMatched } else { Code::Error };
     Failure::new(code, error)
-}
-
-/// A number for a name, from the kernel; from the clock should it have none to give.
-fn draw(now: Timestamp) -> u64 {
-    let mut bytes = [0; 8];
-    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
-        Ok(8) => u64::from_le_bytes(bytes),
-        _ => monotonic_nanos().rotate_left(32) ^ now.0,
-    }
 }

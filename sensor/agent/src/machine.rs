@@ -1,6 +1,10 @@
 //! What the machine says of itself, from /proc and /sys. Everything that is not there is absent, never guessed.
 
-use std::fs;
+use std::{fs, io};
+
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::clock::{monotonic_nanos, wall};
 
 /// The kernel's boot identifier; empty where there is none.
 #[must_use]
@@ -13,6 +17,24 @@ pub fn boot_id() -> String {
 pub fn boot_number() -> u64 {
     let digits: String = boot_id().chars().filter(char::is_ascii_hexdigit).take(16).collect();
     u64::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
+/// `BYTES` random bytes from the kernel, at most 256.
+///
+/// # Errors
+/// It has none to give.
+pub fn random<const BYTES: usize>() -> io::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    if getrandom(&mut bytes, GetRandomFlags::empty())? != BYTES {
+        return Err(io::Error::other("the system gives no random numbers"));
+    }
+    Ok(bytes)
+}
+
+/// A number for a name or for jitter, from the kernel; from the clocks should it have none to give.
+#[must_use]
+pub fn random_number() -> u64 {
+    random().map_or_else(|_| monotonic_nanos().rotate_left(32) ^ wall().0, u64::from_le_bytes)
 }
 
 /// Load average of a minute, hundredths.

@@ -15,7 +15,7 @@ use hindcap_store::volume::block::OpenError;
 use hindcap_store::volume::fat::FatError;
 use hindcap_store::wear::{Plan, Step};
 use hindcap_store::{HealthSnapshot, RecorderOptions, Store, StoreError};
-use hindcap_uplink::{Broker, Options, Random, Uplink};
+use hindcap_uplink::{Broker, Options, Uplink};
 use hindcap_wire::policy::Policy;
 use hindcap_wire::time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::endurance::Terms;
 use crate::exit::{Code, Failure};
 use crate::handler::{CaptureView, Sensor};
-use crate::machine::boot_number;
+use crate::machine::{boot_number, random_number};
 use crate::medium::{FIRST_LOOK, Look, MediumWatch, SYS, readers};
 use crate::pins::{self, Pins, PinsWatch, Worker};
 use crate::policy::Rules;
@@ -266,7 +266,7 @@ fn connect(
     });
     let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
     let handler = Arc::new(Sensor::new(config.clone(), hash, (capture, pins, medium), Arc::clone(alarms)));
-    Ok(Uplink::start(options, handler, Arc::new(wall), random())?)
+    Ok(Uplink::start(options, handler, Arc::new(wall), Box::new(random_number))?)
 }
 
 fn password(config: &Config) -> Result<String, Failure> {
@@ -277,17 +277,6 @@ fn password(config: &Config) -> Result<String, Failure> {
         Failure::from(error).doing(format!("mqtt.password_file {}", config.password_file))
     })?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
-}
-
-/// Numbers for identifiers and jitter, from the kernel; from the clock should it have none to give.
-fn random() -> Random {
-    Box::new(|| {
-        let mut bytes = [0; 8];
-        match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
-            Ok(8) => u64::from_le_bytes(bytes),
-            _ => monotonic_nanos().rotate_left(32) ^ wall().0,
-        }
-    })
 }
 
 #[cfg(test)]

@@ -19,8 +19,10 @@ use crate::capture::reading;
 use crate::cli::{PinArgs, UnpinArgs, WholeStoreArgs};
 use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
+use crate::machine::random;
 use crate::query::open;
 use crate::record::SYNCHRONISED_MARKER;
+use crate::stdout;
 
 /// Nobody records here, so everything is on the medium.
 const FLUSHED: Duration = Duration::ZERO;
@@ -86,7 +88,8 @@ pub fn pin(args: &PinArgs) -> Result<Code, Failure> {
     let (pins, events, work) = opened(&args.store.store).map_err(doing)?;
     let mut clock = Clock::new(SYNCHRONISED_MARKER.into());
     let reading = reading(&mut clock);
-    let made = pins.pin(drawn()?, &asked, &why, reading).map_err(|error| doing(error.into()))?;
+    let id = PinId::new(u64::from_le_bytes(random()?));
+    let made = pins.pin(id, &asked, &why, reading).map_err(|error| doing(error.into()))?;
     let mut copier = work.copier(events).map_err(doing)?;
     let mut reader = open(&args.store.store).map_err(doing)?;
     let trusted = reading.clock == ClockState::Synchronised;
@@ -95,11 +98,7 @@ pub fn pin(args: &PinArgs) -> Result<Code, Failure> {
     copier.close().map_err(|error| doing(error.into()))?;
     let list = pins.list().pins;
     let done = list.iter().find(|pin| pin.id == made.id).unwrap_or(&made);
-    if args.json {
-        say!("{}", serde_json::to_string(done)?);
-    } else {
-        say!("{done}");
-    }
+    stdout::answer(args.json, done, format_args!("{done}\n"))?;
     Ok(code(done))
 }
 
@@ -111,16 +110,6 @@ fn code(pin: &PinInfo) -> Code {
     }
 }
 
-/// A name nobody else has.
-fn drawn() -> Result<PinId, Failure> {
-    let mut bytes = [0; 8];
-    let drawn = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    if drawn != bytes.len() {
-        return Err("the system gives no random numbers".into());
-    }
-    Ok(PinId::new(u64::from_le_bytes(bytes)))
-}
-
 /// Ends a pin.
 ///
 /// # Errors
@@ -129,11 +118,7 @@ pub fn unpin(args: &UnpinArgs) -> Result<Code, Failure> {
     let doing = |failure: Failure| failure.doing("unpin");
     let (pins, _events, _work) = opened(&args.store.store).map_err(doing)?;
     let pin = pins.unpin(args.pin).map_err(|error| doing(error.into()))?;
-    if args.json {
-        say!("{}", serde_json::to_string(&pin)?);
-    } else {
-        say!("{pin}");
-    }
+    stdout::answer(args.json, &pin, format_args!("{pin}\n"))?;
     Ok(Code::Done)
 }
 
@@ -145,10 +130,6 @@ pub fn pins(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let path = &args.store.store;
     let (_, bytes) = open_pins(path)?.ok_or_else(|| Failure::from(no_event_ring(path)).doing("pins"))?;
     let list = PinList { pins: decode(&bytes) };
-    if args.json {
-        say!("{}", serde_json::to_string(&list)?);
-    } else {
-        say_text!("{list}");
-    }
+    stdout::answer(args.json, &list, &list)?;
     Ok(Code::Done)
 }
