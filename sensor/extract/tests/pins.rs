@@ -12,8 +12,8 @@ use hindcap_wire::net::IpNet;
 use hindcap_wire::packet::{Interface, Packet};
 use hindcap_wire::query::Query;
 use hindcap_wire::time::{NANOS_PER_SEC, TimeRange, Timestamp};
-use support::frames::{Host, ethernet, ipv4, plain_tcp, udp};
-use support::{Lab, START, Shot, extract, reading};
+use support::frames::{Host, plain_tcp};
+use support::{Lab, START, Shot, extract, noise, reading};
 
 const SEC: u64 = NANOS_PER_SEC;
 const FIN: u8 = 1;
@@ -40,27 +40,6 @@ fn connection(from: u64, to: u64, port: u16) -> Vec<Shot> {
     shots.extend((from + 1..to).map(|secs| packet(secs, port, ACK, secs % 2 == 0)));
     shots.extend([packet(to, port, FIN | ACK, true), packet(to, port, FIN | ACK, false)]);
     shots
-}
-
-fn noise(from: u64, to: u64, mib: u64) -> Vec<Shot> {
-    let step = (to - from) * SEC / (mib * 1_000);
-    let frame = |number: u64| {
-        let payload = udp((9_999, 9_998), &[0; 1000]);
-        ethernet(&[], 0x0800, &ipv4(Host((number % 100) as u8 + 100), Host(99), 17, None, &payload), (1, 2))
-    };
-    (0..mib * 1_000).map(|number| Shot::ethernet(at(from).0 + number * step, frame(number))).collect()
-}
-
-/// Records `parts` in time order, and makes them readable.
-fn record(lab: &mut Lab, parts: &[Vec<Shot>]) {
-    let mut shots = parts.concat();
-    shots.sort_by_key(|shot| shot.at);
-    for shot in shots {
-        let at = shot.at.0;
-        lab.push(shot);
-        lab.tick(at, Default::default());
-    }
-    lab.flush();
 }
 
 fn asked(from: u64, to: Timestamp, port: u16) -> Query {
@@ -131,7 +110,7 @@ impl Bench {
 fn a_session_is_copied_whole_and_once() {
     let (one, two) = (connection(10, 60, 5_000), connection(20, 70, 5_001));
     let mut bench = Bench::new(6);
-    record(&mut bench.general, &[noise(0, 100, 3), one.clone(), two.clone()]);
+    bench.general.record(&[noise(0, 100, 3), one.clone(), two.clone()]);
     let mut follower = Follower::new(&asked(30, at(31), 5_000));
     let copied = bench.step(&mut follower, 100);
     assert_eq!((copied.packets, copied.unfinished), (one.len() as u64, false));
@@ -157,17 +136,17 @@ fn what_comes_after_the_request_is_followed() {
         })
         .into();
     let mut bench = Bench::new(6);
-    record(&mut bench.general, &[noise(0, 30, 2), parts[0].clone()]);
+    bench.general.record(&[noise(0, 30, 2), parts[0].clone()]);
     let mut follower = Follower::new(&asked(10, at(12), 5_000));
     bench.step(&mut follower, 30);
     assert_eq!(bench.ring.content(), session[..21]);
-    record(&mut bench.general, &[noise(30, 50, 2), parts[1].clone()]);
+    bench.general.record(&[noise(30, 50, 2), parts[1].clone()]);
     assert_eq!(bench.step(&mut follower, 50).packets, 20);
     // A restart: whoever follows now knows only what the rings hold.
     let mut follower = Follower::new(&asked(10, at(12), 5_000));
     assert_eq!(bench.step(&mut follower, 50).packets, 0);
     assert_eq!(follower.live(), 1);
-    record(&mut bench.general, &[noise(50, 200, 4), parts[2].clone()]);
+    bench.general.record(&[noise(50, 200, 4), parts[2].clone()]);
     bench.step(&mut follower, 200);
     assert_eq!(bench.ring.content(), session, "and not the next connection on the same ports");
     assert!(follower.is_over(Some(at(200))), "which ended the one before");
@@ -177,12 +156,12 @@ fn what_comes_after_the_request_is_followed() {
 fn sessions_that_begin_later_are_pinned_by_an_open_window() {
     let (one, two) = (connection(40, 60, 5_000), connection(70, 90, 5_000));
     let mut bench = Bench::new(6);
-    record(&mut bench.general, &[noise(0, 30, 1)]);
+    bench.general.record(&[noise(0, 30, 1)]);
     let mut follower = Follower::new(&asked(0, Timestamp::MAX, 5_000));
     assert_eq!(bench.step(&mut follower, 30).packets, 0);
-    record(&mut bench.general, &[noise(30, 65, 1), one.clone()]);
+    bench.general.record(&[noise(30, 65, 1), one.clone()]);
     bench.step(&mut follower, 65);
-    record(&mut bench.general, &[noise(65, 95, 1), two.clone()]);
+    bench.general.record(&[noise(65, 95, 1), two.clone()]);
     bench.step(&mut follower, 95);
     assert_eq!(bench.ring.content(), [one, two].concat());
     assert!(!follower.is_over(Some(at(10_000))));
@@ -193,12 +172,12 @@ fn a_match_in_the_middle_leads_back_to_the_beginning() {
     let session = connection(10, 60, 5_000);
     let mut bench = Bench::new(6);
     let (early, late): (Vec<Shot>, Vec<Shot>) = session.iter().cloned().partition(|shot| shot.at < at(50));
-    record(&mut bench.general, &[noise(0, 50, 2), early]);
+    bench.general.record(&[noise(0, 50, 2), early]);
     // Only the FINs match, and they come after the request.
     let fins = Query { filter: Some("tcp[13] & 1 != 0".into()), ..Query::default() };
     let mut follower = Follower::new(&fins);
     assert_eq!(bench.step(&mut follower, 50).packets, 0);
-    record(&mut bench.general, &[noise(50, 70, 1), late]);
+    bench.general.record(&[noise(50, 70, 1), late]);
     bench.step(&mut follower, 70);
     assert_eq!(bench.ring.content(), session);
 }
@@ -207,7 +186,7 @@ fn a_match_in_the_middle_leads_back_to_the_beginning() {
 fn a_crash_in_the_middle_neither_doubles_nor_loses() {
     let session = connection(10, 400, 5_000);
     let mut bench = Bench::new(6);
-    record(&mut bench.general, &[noise(0, 500, 3), session.clone()]);
+    bench.general.record(&[noise(0, 500, 3), session.clone()]);
     let mut follower = Follower::new(&asked(20, at(21), 5_000));
     bench.ring.most = 150;
     let copied = bench.step(&mut follower, 500);
@@ -234,11 +213,11 @@ fn a_crash_in_the_middle_neither_doubles_nor_loses() {
 #[test]
 fn what_was_overwritten_before_it_was_copied_is_told() {
     let mut bench = Bench::new(3);
-    record(&mut bench.general, &[noise(0, 20, 1), connection(10, 15, 5_000)]);
+    bench.general.record(&[noise(0, 20, 1), connection(10, 15, 5_000)]);
     let mut follower = Follower::new(&asked(0, Timestamp::MAX, 5_000));
     assert_eq!(bench.step(&mut follower, 20).segments_missed, 0);
     // The general ring comes round more than once before the next step.
-    record(&mut bench.general, &[noise(20, 100, 30), connection(30, 35, 5_000)]);
+    bench.general.record(&[noise(20, 100, 30), connection(30, 35, 5_000)]);
     let copied = bench.step(&mut follower, 100);
     assert!(copied.segments_missed >= 4, "{copied:?}");
     assert_eq!(bench.step(&mut follower, 101).segments_missed, 0, "told once");

@@ -12,8 +12,8 @@ use hindcap_wire::message::answer::WhyEmpty;
 use hindcap_wire::net::IpNet;
 use hindcap_wire::query::Query;
 use hindcap_wire::time::{NANOS_PER_SEC, TimeRange, Timestamp};
-use support::frames::{Host, ethernet, ipv4, plain_tcp, udp};
-use support::{Lab, START, Shot, extract};
+use support::frames::{Host, plain_tcp};
+use support::{Lab, START, Shot, extract, noise};
 
 const SEC: u64 = NANOS_PER_SEC;
 
@@ -26,26 +26,9 @@ fn connection(from: u64, to: u64, port: u16) -> Vec<Shot> {
     (from..to).map(packet).collect()
 }
 
-/// So many MiB of other traffic, spread over `[from, to)` seconds.
-fn noise(from: u64, to: u64, mib: u64) -> Vec<Shot> {
-    let step = (to - from) * SEC / (mib * 1_000);
-    let frame = |number: u64| {
-        let payload = udp((9_999, 9_998), &[0; 1000]);
-        ethernet(&[], 0x0800, &ipv4(Host((number % 100) as u8 + 100), Host(99), 17, None, &payload), (1, 2))
-    };
-    (0..mib * 1_000).map(|number| Shot::ethernet(START + from * SEC + number * step, frame(number))).collect()
-}
-
 fn lab(segments: u32, parts: &[Vec<Shot>]) -> Lab {
     let mut lab = Lab::new(segments, true, START);
-    let mut shots = parts.concat();
-    shots.sort_by_key(|shot| shot.at);
-    for shot in shots {
-        let at = shot.at.0;
-        lab.push(shot);
-        lab.tick(at, Default::default());
-    }
-    lab.flush();
+    lab.record(parts);
     lab
 }
 

@@ -10,7 +10,7 @@ use hindcap_wire::net::{IpNet, MacAddr};
 use hindcap_wire::query::{Ends, Query};
 use hindcap_wire::time::{NANOS_PER_SEC, TimeRange, Timestamp};
 use support::frames::{Host, ethernet, ipv4, plain_tcp, tcp, udp};
-use support::{Lab, START, Shot, extract};
+use support::{Lab, START, Shot, extract, noise};
 
 const SEC: u64 = NANOS_PER_SEC;
 const FIN: u8 = 1;
@@ -18,15 +18,8 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// Other people's packets, 8 MiB of them, spread over `[from, to)` seconds: whatever comes next is in other segments.
-fn noise(from: u64, to: u64) -> Vec<Shot> {
-    let step = (to - from) * SEC / 8_000;
-    let frame = |number: u64| {
-        let payload = udp((9_999, 9_998), &[0; 1000]);
-        ethernet(&[], 0x0800, &ipv4(Host((number % 100) as u8 + 100), Host(99), 17, None, &payload), (1, 2))
-    };
-    (0..8_000).map(|number| Shot::ethernet(START + from * SEC + number * step, frame(number))).collect()
-}
+/// Megabytes of other people's packets: whatever comes next is in other segments.
+const MANY: u64 = 8;
 
 /// A packet of the connection 1:port -> 2:80, or its answer.
 fn packet(secs: u64, port: u16, flags: u8, there: bool) -> Shot {
@@ -53,14 +46,7 @@ fn connection(from: u64, to: u64, pace: usize, port: u16) -> Vec<Shot> {
 /// A store with all of `parts` in time order.
 fn lab(parts: &[Vec<Shot>]) -> Lab {
     let mut lab = Lab::new(24, true, START);
-    let mut shots: Vec<Shot> = parts.concat();
-    shots.sort_by_key(|shot| shot.at);
-    for shot in shots {
-        let at = shot.at.0;
-        lab.push(shot);
-        lab.tick(at, Default::default());
-    }
-    lab.flush();
+    lab.record(parts);
     lab
 }
 
@@ -79,7 +65,8 @@ fn from_any_instant_back_to_the_syn_and_on_to_the_fin() {
     let long = connection(100, 2_000, 30, 5_000);
     let next = connection(2_100, 2_200, 10, 5_000);
     let other = connection(110, 2_100, 50, 5_001);
-    let lab = lab(&[noise(0, 2_500), noise(500, 2_000), long.clone(), next.clone(), other.clone()]);
+    let lab =
+        lab(&[noise(0, 2_500, MANY), noise(500, 2_000, MANY), long.clone(), next.clone(), other.clone()]);
     assert!(lab.reader().segments().len() > 3);
     // On a packet, between two packets, at the very ends.
     for (from, to) in [(131, 132), (1_000, 1_003), (905, 906), (100, 101), (2_000, 2_001), (0, 101)] {
@@ -101,7 +88,7 @@ fn from_any_instant_back_to_the_syn_and_on_to_the_fin() {
 fn filters_and_times_alone_lead_to_sessions_too() {
     let one = connection(100, 400, 7, 5_000);
     let two = connection(300, 600, 7, 5_001);
-    let lab = lab(&[noise(0, 90), one.clone(), two.clone(), noise(700, 800)]);
+    let lab = lab(&[noise(0, 90, MANY), one.clone(), two.clone(), noise(700, 800, MANY)]);
     let time = asked(350, 380, 0).time;
     let by_filter = Query { time, filter: Some("tcp port 5001".into()), session: true, ..Query::default() };
     assert_eq!(whole(&lab, &by_filter), two);
@@ -118,7 +105,7 @@ fn filters_and_times_alone_lead_to_sessions_too() {
 #[test]
 fn either_view_of_a_session_is_given_in_one_answer() {
     let (before, after) = (connection(100, 900, 7, 5_000), connection(100, 900, 7, 61_000));
-    let lab = lab(&[noise(0, 2_500), before.clone(), after.clone(), connection(100, 900, 7, 5_002)]);
+    let lab = lab(&[noise(0, 2_500, MANY), before.clone(), after.clone(), connection(100, 900, 7, 5_002)]);
     let view = |port| Ends { nets: asked(0, 1, 0).nets, ports: vec![port, 80], ..Ends::default() };
     let query = Query { or: vec![view(61_000)], ..asked(400, 500, 5_000) };
     let mut both = [before, after].concat();
@@ -156,7 +143,7 @@ fn search_merges_segments_and_lists_newest_first() {
     let long = connection(100, 2_000, 30, 5_000);
     let other = connection(110, 2_100, 50, 5_001);
     let early = connection(20, 40, 5, 5_002);
-    let lab = lab(&[noise(0, 2_500), long.clone(), other.clone(), early.clone()]);
+    let lab = lab(&[noise(0, 2_500, MANY), long.clone(), other.clone(), early.clone()]);
     let host = |from, to| Query { ports: Vec::new(), session: false, ..asked(from, to, 0) };
     let list = |query: &Query, limit| search(&mut lab.reader(), query, limit, None).unwrap();
     for query in [host(0, 3_000), Query { time: TimeRange::ALL, ..host(0, 1) }] {
@@ -205,7 +192,7 @@ fn search_merges_segments_and_lists_newest_first() {
 fn a_filter_picks_one_of_two_sessions_on_the_same_ports() {
     let (fine, mut refused) = (connection(20, 40, 5, 5_000), connection(12_000, 12_010, 5, 5_000));
     refused.push(packet(12_010, 5_000, RST, false));
-    let lab = lab(&[fine, noise(0, 12_500), refused.clone()]);
+    let lab = lab(&[fine, noise(0, 12_500, MANY), refused.clone()]);
     let query = Query { filter: Some("tcp[tcpflags] & tcp-rst != 0".into()), ..Query::default() };
     let found = search(&mut lab.reader(), &query, 10, None).unwrap();
     let rows: Vec<_> = found.rows.iter().map(|row| (row.first, row.packets)).collect();

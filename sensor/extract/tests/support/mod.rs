@@ -15,6 +15,8 @@ use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 
 pub mod frames;
 
+use frames::{Host, ethernet, ipv4, udp};
+
 /// Segments of the stores here: the smallest there are, so that a test has many.
 pub const SEGMENT_BYTES: u32 = 4 << 20;
 
@@ -61,6 +63,17 @@ impl Shot {
     }
 }
 
+/// Other people's packets, so many megabytes of them, spread over `[from, to)` seconds.
+pub fn noise(from: u64, to: u64, megabytes: u64) -> Vec<Shot> {
+    let step = (to - from) * NANOS_PER_SEC / (megabytes * 1_000);
+    let frame = |number: u64| {
+        let payload = udp((9_999, 9_998), &[0; 1000]);
+        ethernet(&[], 0x0800, &ipv4(Host((number % 100) as u8 + 100), Host(99), 17, None, &payload), (1, 2))
+    };
+    let at = |number: u64| START + from * NANOS_PER_SEC + number * step;
+    (0..megabytes * 1_000).map(|number| Shot::ethernet(at(number), frame(number))).collect()
+}
+
 pub fn interface(link_type: LinkType) -> Interface {
     Interface { link_type, snaplen: 0, name: "tap0".into() }
 }
@@ -102,6 +115,18 @@ impl Lab {
             bytes: &shot.bytes,
         });
         self.shots.push(shot);
+    }
+
+    /// Records `parts` in time order, and makes them readable.
+    pub fn record(&mut self, parts: &[Vec<Shot>]) {
+        let mut shots = parts.concat();
+        shots.sort_by_key(|shot| shot.at);
+        for shot in shots {
+            let at = shot.at.0;
+            self.push(shot);
+            self.tick(at, Default::default());
+        }
+        self.flush();
     }
 
     pub fn tick(&mut self, wall: u64, drops: DropCounts) {
