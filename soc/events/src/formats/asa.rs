@@ -167,19 +167,14 @@ fn icmp<'a>(scan: &mut Scan<'a>, end: bool) -> Option<Draft<'a>> {
     };
     let text = scan.token()?;
     scan.word(" connection for faddr ")?;
-    let mut part = || -> Option<End<'a>> {
+    let part = |scan: &mut Scan<'a>| -> Option<End<'a>> {
         let found = slashed(scan)?.without_port();
         user(scan);
         Some(found)
     };
-    let foreign = part()?;
+    let foreign = part(scan)?;
     scan.word(" gaddr ")?;
-    let mut part = || -> Option<End<'a>> {
-        let found = slashed(scan)?.without_port();
-        user(scan);
-        Some(found)
-    };
-    let global = part()?;
+    let global = part(scan)?;
     scan.word(" laddr ")?;
     let local = slashed(scan)?.without_port();
     let draft = Draft::new(if end { Meaning::End } else { Meaning::Start }).proto(Some(proto::ICMP), text);
