@@ -237,6 +237,8 @@ impl VolumeWrite for SimVolume {
 #[cfg(test)]
 pub(crate) mod ageing;
 #[cfg(test)]
+pub(crate) mod drive;
+#[cfg(test)]
 pub(crate) mod explore;
 #[cfg(test)]
 pub(crate) mod faults;

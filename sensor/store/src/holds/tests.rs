@@ -10,7 +10,7 @@ use super::keeper::{self, Steadiness};
 use super::{HOLDS_BYTES_MAX, HoldError, HoldOrder, Keep, KeepPolicy};
 use crate::Reading;
 use crate::ring::Ring;
-use crate::sim::explore::Random;
+use crate::sim::drive::Random;
 use crate::state::{SLOT_BYTES, Slots, State};
 
 const SEGMENT: u32 = 64 << 20;

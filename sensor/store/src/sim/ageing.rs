@@ -8,7 +8,7 @@ use hindcap_wire::index::PageSet;
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::packet::Packet;
 
-use super::explore::{Driver, Medium, Random, SEGMENT, UUID, content, reading};
+use super::drive::{Driver, Logged as _, Medium, Random, SEGMENT, UUID, content, reading};
 use super::*;
 use crate::volume::Area;
 use crate::writer::emptying::header_goes_first;
@@ -182,13 +182,13 @@ pub(crate) fn every_cut_of_emptying<M: Medium>(volume: M) -> Result<u32, String>
     let log = volume.take_log();
     let (mut unflushed, mut random, mut states): (Vec<&M::Operation>, _, u32) = (Vec::new(), Random(11), 0);
     for operation in &log {
-        if M::is_write(operation) {
+        if operation.is_write() {
             unflushed.push(operation);
         } else {
             unflushed.retain(|write| {
-                let flushed = M::flushes(operation, write);
+                let flushed = operation.flushes(write);
                 if flushed {
-                    M::apply(&mut durable, write, &mut || true);
+                    write.apply(&mut durable, &mut || true);
                 }
                 !flushed
             });
@@ -196,7 +196,7 @@ pub(crate) fn every_cut_of_emptying<M: Medium>(volume: M) -> Result<u32, String>
         for kind in 0..3 {
             let mut image = durable.clone();
             for write in &unflushed {
-                M::apply(&mut image, write, &mut || kind == 1 || (kind == 2 && random.below(2) == 0));
+                write.apply(&mut image, &mut || kind == 1 || (kind == 2 && random.below(2) == 0));
             }
             let volume = M::with_image(image).unwrap();
             no_summary_without_header(&volume)?;

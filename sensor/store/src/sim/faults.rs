@@ -8,7 +8,8 @@ use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::packet::{Interface, LinkType, Packet};
 use hindcap_wire::time::Timestamp;
 
-use super::explore::{Driver, Medium, Run, UUID, content, explore_lying, reading, served};
+use super::drive::{Driver, Logged as _, Medium, Run, UUID, content, reading};
+use super::explore::{explore_lying, served};
 use crate::ring::read_header;
 use crate::scan::{chunk_buffer, scan_batches};
 use crate::volume::VolumeWrite;
@@ -74,7 +75,7 @@ fn healthy_operations<M: Faulty>() -> Result<usize, String> {
 /// Every so many-th flush of a run lies. Gives the number of crash states.
 pub(crate) fn lie_everywhere<M: Medium>(run: &Run<M>, start: &M::Image) -> Result<u32, String> {
     let step = std::env::var("HINDCAP_FAULT_STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(4_usize);
-    let flushes = (0..run.log.len()).filter(|at| !M::is_write(&run.log[*at]));
+    let flushes = (0..run.log.len()).filter(|at| !run.log[*at].is_write());
     let mut states = 0;
     for lie in flushes.step_by(step.max(1)) {
         states += explore_lying(run, start, 1, Some(lie))

@@ -11,7 +11,7 @@ use hindcap_wire::index::{FilterKey, PageSet};
 use hindcap_wire::ledger::{Blocks, Event, EventKind, HEADER_END, block_type};
 use hindcap_wire::limits::PAGE_BYTES;
 
-use super::explore::{Random, UUID, reading};
+use super::drive::{Random, UUID, reading};
 use super::*;
 use crate::catalog;
 use crate::reader::pages_are_trusted;

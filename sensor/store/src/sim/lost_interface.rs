@@ -9,7 +9,7 @@ use hindcap_wire::index::PageSet;
 use hindcap_wire::ledger::{Blocks, block_type};
 use hindcap_wire::packet::{Interface, LinkType};
 
-use super::explore::{SEGMENT, UUID, content, reading};
+use super::drive::{SEGMENT, UUID, content, reading};
 use super::*;
 use crate::ring::read_header;
 use crate::scan::{chunk_buffer, scan_batches};

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use hindcap_wire::ledger::{Blocks, Commit, HEADER_END, SegmentHeader};
 use hindcap_wire::limits::PAGE_BYTES;
 
-use super::explore::{Medium, SEGMENT, UUID, explore, run, run_with_clock_steps, run_with_holds};
+use super::drive::{Logged, Medium, SEGMENT, UUID, run, run_with_clock_steps, run_with_holds};
+use super::explore::explore;
 use super::faults::{Faulty, Trouble, fail_everywhere, fail_silently, lie_everywhere};
 use super::*;
 use crate::Store;
@@ -54,6 +55,22 @@ fn a_flush_that_lies_costs_no_more_than_it_concerned() {
     assert!(states > 300, "{states}");
 }
 
+impl Logged for Operation {
+    type Image = (Geometry, Image);
+
+    fn is_write(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+
+    fn flushes(&self, write: &Self) -> bool {
+        matches!((self, write), (Self::Flush(flushed), Self::Write { area, .. }) if flushed == area)
+    }
+
+    fn apply(&self, image: &mut Self::Image, reached: &mut dyn FnMut() -> bool) {
+        image.1.apply(self, SECTOR, reached);
+    }
+}
+
 impl Medium for SimVolume {
     type Image = (Geometry, Image);
     type Operation = Operation;
@@ -72,18 +89,6 @@ impl Medium for SimVolume {
 
     fn take_log(&self) -> Vec<Operation> {
         Self::take_log(self)
-    }
-
-    fn is_write(operation: &Operation) -> bool {
-        matches!(operation, Operation::Write { .. })
-    }
-
-    fn flushes(later: &Operation, write: &Operation) -> bool {
-        matches!((later, write), (Operation::Flush(flushed), Operation::Write { area, .. }) if flushed == area)
-    }
-
-    fn apply(image: &mut Self::Image, operation: &Operation, reached: &mut dyn FnMut() -> bool) {
-        image.1.apply(operation, SECTOR, reached);
     }
 
     fn segment_write(operation: &Operation) -> Option<(u32, u64, &[u8])> {

@@ -12,7 +12,7 @@ use hindcap_wire::packet::{Interface, LinkType, Packet};
 
 use super::recording::{frame, reading};
 use super::*;
-use crate::sim::explore::Random;
+use crate::sim::drive::Random;
 use crate::volume::block::{CountDev, IoCounts};
 use crate::{RecorderOptions, Store};
 

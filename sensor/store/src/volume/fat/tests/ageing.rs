@@ -3,7 +3,7 @@
 use super::crash::Card;
 use super::*;
 use crate::sim::ageing::{SEGMENTS, every_cut_of_emptying, old_segments_are_emptied};
-use crate::sim::explore::{SEGMENT, UUID};
+use crate::sim::drive::{SEGMENT, UUID};
 use crate::volume::block::{DevOperation, RamDev, SMALL_WRITE_BYTES};
 
 fn fresh() -> Card {

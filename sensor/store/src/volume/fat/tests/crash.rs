@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use super::recording::Run as Recording;
 use super::*;
-use crate::sim::explore::{Medium, Random, SEGMENT, UUID, explore, run, served};
+use crate::sim::drive::{Logged, Medium, Random, SEGMENT, UUID, run};
+use crate::sim::explore::{explore, served};
 use crate::sim::faults::{Faulty, Trouble, fail_everywhere, fail_silently, lie_everywhere};
 use crate::volume::block::{DevOperation, Fault, RamDev, RamImage};
 use hindcap_wire::ledger::HEADER_END;
@@ -47,6 +48,30 @@ impl Faulty for Card {
     }
 }
 
+impl Logged for DevOperation {
+    type Image = RamImage;
+
+    fn is_write(&self) -> bool {
+        matches!(self, Self::Write { .. })
+    }
+
+    fn flushes(&self, write: &Self) -> bool {
+        matches!((self, write), (Self::Flush, Self::Write { .. }))
+    }
+
+    fn apply(&self, image: &mut RamImage, reached: &mut dyn FnMut() -> bool) {
+        image.apply(self, reached);
+    }
+}
+
+/// Segment, offset and bytes of a write to the segments of `ring`.
+pub(super) fn written_in<'a>(ring: &Layout, operation: &'a DevOperation) -> Option<(u32, u64, &'a [u8])> {
+    let DevOperation::Write { lba, bytes } = operation else { return None };
+    let inside = lba.checked_sub(ring.sector_of(ring.ring.first))? * 512;
+    let segment = u32::try_from(inside / u64::from(SEGMENT)).ok()?;
+    (segment < ring.segments).then_some((segment, inside % u64::from(SEGMENT), bytes))
+}
+
 impl Medium for Card {
     type Image = RamImage;
     type Operation = DevOperation;
@@ -69,27 +94,12 @@ impl Medium for Card {
         self.dev.take_log()
     }
 
-    fn is_write(operation: &DevOperation) -> bool {
-        matches!(operation, DevOperation::Write { .. })
-    }
-
-    fn flushes(later: &DevOperation, write: &DevOperation) -> bool {
-        matches!((later, write), (DevOperation::Flush, DevOperation::Write { .. }))
-    }
-
-    fn apply(image: &mut RamImage, operation: &DevOperation, reached: &mut dyn FnMut() -> bool) {
-        image.apply(operation, reached);
-    }
-
     fn segment_write(operation: &DevOperation) -> Option<(u32, u64, &[u8])> {
-        let DevOperation::Write { lba, bytes } = operation else { return None };
-        let inside = lba.checked_sub(layout().sector_of(layout().ring.first))? * 512;
-        let segment = u32::try_from(inside / u64::from(SEGMENT)).ok()?;
-        (segment < layout().segments).then_some((segment, inside % u64::from(SEGMENT), bytes))
+        written_in(layout(), operation)
     }
 
     fn judge(image: &RamImage) -> Result<(), String> {
-        if boot_area(image) != boot_area(&fresh().0) {
+        if boot_area(layout(), image) != boot_area(layout(), &fresh().0) {
             return Err(String::from("boot area, FATs or directories were written"));
         }
         fsck_image(image)
@@ -117,8 +127,9 @@ fn fsck_there() -> bool {
     *THERE.get_or_init(judges)
 }
 
-fn boot_area(image: &RamImage) -> Vec<u8> {
-    let mut bytes = vec![0; layout().sector_of(layout().contents.first) as usize * 512];
+/// What is on the card before the contents list: boot sectors, FATs, directories.
+pub(super) fn boot_area(layout: &Layout, image: &RamImage) -> Vec<u8> {
+    let mut bytes = vec![0; layout.sector_of(layout.contents.first) as usize * 512];
     image.get(0, &mut bytes);
     bytes
 }
@@ -209,7 +220,7 @@ fn the_loss_of_the_last_erase_unit_costs_what_was_in_it() {
     let mut image = fresh().0.clone();
     let (mut random, mut states) = (Random(7), 0);
     for operation in &run.log {
-        Card::apply(&mut image, operation, &mut || true);
+        operation.apply(&mut image, &mut || true);
         let DevOperation::Write { lba, .. } = operation else { continue };
         if random.below(2) != 0 {
             continue;

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use hindcap_wire::index::PageSet;
 use hindcap_wire::limits::PAGE_BYTES;
 
+use super::crash::{boot_area, written_in};
 use super::recording::{Run as Recording, frame};
 use super::*;
-use crate::sim::explore::{Medium, SEGMENT, UUID, explore, run, run_with_holds};
+use crate::sim::drive::{Medium, SEGMENT, UUID, run, run_with_holds};
+use crate::sim::explore::explore;
 use crate::volume::block::{DevOperation, RamDev, RamImage};
 use crate::{Reader, ReaderOptions};
 
@@ -141,35 +143,14 @@ impl<const EVENTS: bool, const SEGMENTS: u32> Medium for Ring<EVENTS, SEGMENTS> 
         self.volume.dev.take_log()
     }
 
-    fn is_write(operation: &DevOperation) -> bool {
-        matches!(operation, DevOperation::Write { .. })
-    }
-
-    fn flushes(later: &DevOperation, write: &DevOperation) -> bool {
-        matches!((later, write), (DevOperation::Flush, DevOperation::Write { .. }))
-    }
-
-    fn apply(image: &mut RamImage, operation: &DevOperation, reached: &mut dyn FnMut() -> bool) {
-        image.apply(operation, reached);
-    }
-
     fn segment_write(operation: &DevOperation) -> Option<(u32, u64, &[u8])> {
-        let ring = &Self::fresh().ring;
-        let DevOperation::Write { lba, bytes } = operation else { return None };
-        let inside = lba.checked_sub(ring.sector_of(ring.ring.first))? * 512;
-        let segment = u32::try_from(inside / u64::from(SEGMENT)).ok()?;
-        (segment < ring.segments).then_some((segment, inside % u64::from(SEGMENT), bytes))
+        written_in(&Self::fresh().ring, operation)
     }
 
     /// The file system is as it was made, and the other ring serves nothing that was not recorded.
     fn judge(image: &RamImage) -> Result<(), String> {
-        let head = |image: &RamImage| {
-            let layout = &Self::fresh().layout;
-            let mut bytes = vec![0; layout.sector_of(layout.contents.first) as usize * 512];
-            image.get(0, &mut bytes);
-            bytes
-        };
-        if head(image) != head(&Self::fresh().image) {
+        let Fresh { layout, image: fresh, .. } = Self::fresh();
+        if boot_area(layout, image) != boot_area(layout, fresh) {
             return Err(String::from("boot area, FATs or directories were written"));
         }
         other_is_right(&Self::open(RamDev::with_image(image.clone()), !EVENTS)?)?;
