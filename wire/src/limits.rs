@@ -91,9 +91,12 @@ pub const PIN_SECS_MAX: u64 = 30 * 86_400;
 pub const SEARCH_SESSIONS_MAX: u32 = 2_000;
 /// Sessions in one reply, so that a page stays below [`MESSAGE_BYTES_MAX`] in JSON (about 330 bytes a row).
 pub const SEARCH_PAGE_SESSIONS: usize = 150;
+/// Rows of each of the eight lists of a summary, so that it stays below [`MESSAGE_BYTES_MAX`] in JSON (about 130 bytes a row).
+pub const SUMMARY_ROWS_MAX: u32 = 100;
 /// Longest time from issue to expiry of a request: a site that is offline for a week still gets it.
 pub const REQUEST_LIFE_SECS_MAX: u64 = 7 * 86_400;
 
 const _: () = assert!(RESULT_CHUNK_BYTES as usize * 4 / 3 + 1024 < 96 * 1024);
 const _: () = assert!(RESULT_WINDOW_MAX as usize * 4 <= ACK_BITMAP_BYTES_MAX * 8);
 const _: () = assert!(SEARCH_PAGE_SESSIONS * 400 < MESSAGE_BYTES_MAX / 2);
+const _: () = assert!(SUMMARY_ROWS_MAX as usize * 8 * 150 < MESSAGE_BYTES_MAX);

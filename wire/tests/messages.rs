@@ -62,7 +62,7 @@ fn request(operation: Operation) -> Request {
     }
 }
 
-fn operations() -> [(&'static str, Operation); 11] {
+fn operations() -> [(&'static str, Operation); 13] {
     let limits = Limits { max_bytes: Some(1 << 30), max_packets: None, snaplen: Some(96) };
     let hold = Hold {
         query: query(),
@@ -84,6 +84,8 @@ fn operations() -> [(&'static str, Operation); 11] {
         ("pin", Operation::Pin(pin)),
         ("unpin", Operation::Unpin(Unpin { pin: PinId::of_request(ID) })),
         ("pins", Operation::Pins),
+        ("summary", Operation::Summary(Summarise { query: query(), rows: 10 })),
+        ("jobs", Operation::Jobs),
     ]
 }
 
@@ -262,7 +264,37 @@ fn bodies() -> Vec<(&'static str, ReplyBody)> {
         ("pinned", ReplyBody::Pinned(Box::new(pin()))),
         ("unpinned", ReplyBody::Unpinned(Box::new(pin()))),
         ("pins", ReplyBody::Pins(PinList { pins: vec![pin()] })),
+        ("summary", ReplyBody::Summary(Box::new(summary()))),
+        ("jobs", ReplyBody::Jobs(jobs(progress))),
     ]
+}
+
+fn summary() -> Summary {
+    let traffic = Traffic { connections: 2, packets: 24, bytes: 6_962 };
+    let host = Talker { who: "192.0.2.1".parse().unwrap(), traffic };
+    let port = Top {
+        by_connections: vec![Talker { who: 443, traffic }],
+        by_volume: vec![Talker { who: 443, traffic }],
+        distinct: 1,
+        inexact: true,
+    };
+    Summary {
+        window: TimeRange::new(AT, Timestamp::MAX),
+        total: traffic,
+        sources: Top { by_connections: vec![host], by_volume: vec![host], distinct: 1, inexact: false },
+        tcp_ports: port,
+        segments_read: 2,
+        drops: DropCounts([1, 2, 3, 4, 5, 6]),
+        notes: vec!["a note".into()],
+        ..Summary::default()
+    }
+}
+
+fn jobs(progress: Progress) -> JobList {
+    let request = request(Operation::Jobs);
+    let sending = JobStage::Delivering { chunks_arrived: 1, chunks: 2 };
+    let stages = [sending, JobStage::Running(progress), JobStage::Queued];
+    JobList { jobs: stages.map(|stage| JobInfo::new(&request, stage)).into() }
 }
 
 const SHARE: HeldShare = HeldShare { holds: 1, segments: 31, bytes: 31 << 26, segments_max: 36 };

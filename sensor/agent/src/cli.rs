@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hindcap_args::{Nanos, QueryArgs, parse_duration};
 use hindcap_store::events::SHARE_MAX;
+use hindcap_wire::limits::SUMMARY_ROWS_MAX;
 use hindcap_wire::message::{Format, HoldId, HoldPart, PinId};
 use log::LevelFilter;
 
@@ -52,6 +53,8 @@ pub enum Command {
     Import(ImportArgs),
     /// List sessions, newest first; runs beside a recorder, as do the next ones
     Search(SearchArgs),
+    /// List the top talkers by connections and by volume: sources, destinations, TCP and UDP ports
+    Summary(SummaryArgs),
     /// Say what an extraction would read and give, from the indexes alone
     Estimate(EstimateArgs),
     /// Write the packets that match as a savefile
@@ -198,6 +201,27 @@ pub struct ImportArgs {
     /// Print the outcome as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `summary`.
+#[derive(Args, Debug)]
+pub struct SummaryArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub store: ReadStoreArgs,
+
+    /// Rows of each list at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(SUMMARY_ROWS_MAX)))]
+    pub rows: u32,
+
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub query: QueryArgs,
 }
 
 /// Arguments of `search`.

@@ -57,6 +57,7 @@ fn command(cli: &Cli) -> Result<Code, Failure> {
         Command::Record(args) => record::record(args),
         Command::Import(args) => import::import(args),
         Command::Search(args) => query::search(args),
+        Command::Summary(args) => query::summary(args),
         Command::Estimate(args) => query::estimate(args),
         Command::Extract(args) => query::extract(args),
         Command::Status(args) => status::status(args),

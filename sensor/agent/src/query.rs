@@ -4,19 +4,19 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use hindcap_extract::sink::SavefileSink;
-use hindcap_extract::{Beside, Options, plan, priority, run, search as list};
+use hindcap_extract::{Beside, Options, plan, priority, run, search as list, summarise};
 use hindcap_store::volume::any::AnyReader;
 use hindcap_store::{Reader, ReaderOptions, open_events_reader, open_reader};
 use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::{Answer, Bytes, Estimate, WhyEmpty};
-use hindcap_wire::message::{Format as FileFormat, Limits};
+use hindcap_wire::message::{Format as FileFormat, Limits, Summarise};
 use hindcap_wire::savefile::Format;
-use serde::Serialize;
 
-use crate::cli::{EstimateArgs, ExtractArgs, ReadStoreArgs, SearchArgs};
+use crate::cli::{EstimateArgs, ExtractArgs, ReadStoreArgs, SearchArgs, SummaryArgs};
 use crate::clock::wall;
 use crate::exit::{Code, Failure};
 use crate::report::retention;
+use crate::stdout;
 use crate::stop::Stop;
 
 /// A reader of the store at `path` and of its event ring, beside whoever writes. An event ring that cannot be read is told
@@ -66,7 +66,7 @@ pub fn search(args: &SearchArgs) -> Result<Code, Failure> {
     step_back();
     let query = args.query.query(wall())?;
     let sessions = list(&mut open_for(&args.store)?, &query, args.limit, None)?;
-    print(&sessions, args.json)?;
+    stdout::answer(args.json, &sessions, &sessions)?;
     Ok(if sessions.rows.is_empty() { empty(sessions.why_empty.as_ref()) } else { Code::Done })
 }
 
@@ -79,8 +79,20 @@ pub fn estimate(args: &EstimateArgs) -> Result<Code, Failure> {
     let query = args.query.query(wall())?;
     let estimate = plan(&mut open_for(&args.store)?, &query)?.estimate();
     let estimate = Estimate { retention_forecast_secs: retention(&args.store.place.store), ..estimate };
-    print(&estimate, args.json)?;
+    stdout::answer(args.json, &estimate, &estimate)?;
     Ok(if estimate.packets_max == 0 { empty(estimate.why_empty.as_ref()) } else { Code::Done })
+}
+
+/// Lists the top talkers.
+///
+/// # Errors
+/// As [`search`].
+pub fn summary(args: &SummaryArgs) -> Result<Code, Failure> {
+    step_back();
+    let wanted = Summarise { query: args.query.query(wall())?, rows: args.rows };
+    let summary = summarise(&mut open_for(&args.store)?, &wanted, None)?;
+    stdout::answer(args.json, &summary, &summary)?;
+    Ok(if summary.total.connections == 0 { empty(summary.why_empty.as_ref()) } else { Code::Done })
 }
 
 /// Writes the packets that match as a savefile.
@@ -180,15 +192,6 @@ fn empty(why: Option<&WhyEmpty>) -> Code {
     } else {
         Code::NothingMatched
     }
-}
-
-fn print<T: Serialize + std::fmt::Display>(answer: &T, json: bool) -> Result<(), Failure> {
-    if json {
-        say!("{}", serde_json::to_string(answer)?);
-    } else {
-        say_text!("{answer}");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! - [`plan()`]: which segments and pages, by the catalog and the indexes alone; [`Plan::estimate`] says what that means.
 //! - [`run()`]: the packets, into a [`ResultSink`], and the answer; with `session`, whole sessions.
 //! - [`search()`]: sessions, from flow records; packets are read only for a filter or a MAC address.
+//! - [`summarise()`]: the top talkers, from flow records.
 //! - [`pin`]: copies whole sessions out of the way of the ring, and goes on with them.
 //! - [`sink`]: savefiles in both formats; [`Beside`]: a result file that appears whole or not at all.
 //! - [`priority`]: makes room for the capture.
@@ -14,6 +15,7 @@
 mod base;
 mod beside;
 mod clock;
+mod continuity;
 mod cut;
 mod error;
 mod filter;
@@ -22,6 +24,7 @@ pub mod pin;
 mod plan;
 pub mod priority;
 mod probe;
+mod records;
 mod run;
 mod search;
 mod select;
@@ -29,6 +32,7 @@ mod session;
 pub mod sink;
 mod sorter;
 mod stream;
+mod summary;
 mod survey;
 mod twins;
 
@@ -37,4 +41,6 @@ pub use error::ExtractError;
 pub use plan::{Plan, plan};
 pub use run::{Options, run};
 pub use search::search;
+
 pub use sink::{ResultSink, SavefileSink, SinkError};
+pub use summary::summarise;

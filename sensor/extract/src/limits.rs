@@ -28,8 +28,11 @@ pub(crate) const SESSIONS_MAX: usize = 65_536;
 /// Rows that a search may list: some 10 MiB.
 pub const ROWS_MAX: usize = 50_000;
 
-/// Flows followed across segments to count sessions in an estimate; above it the number is an upper bound.
+/// Flows followed across segments to count sessions in an estimate or a summary; above it the number is an upper bound.
 pub(crate) const COUNTED_FLOWS_MAX: usize = 32_768;
+
+/// Talkers of one list of a summary: some 700 KiB for each of the four lists.
+pub(crate) const TALKERS_MAX: usize = 8_192;
 
 /// Flows whose sequence numbers are followed, to tell what policy cut off: 1 MiB of memory.
 pub(crate) const CUT_FLOWS_MAX: usize = 4_096;

@@ -1,20 +1,17 @@
 //! From a query to what must be read for it, by the catalog and the indexes alone.
 
-use std::collections::HashMap;
-
 use hindcap_store::reader::{Class, ReadError, Reader, SegmentInfo, SegmentState};
 use hindcap_store::volume::VolumeRead;
-use hindcap_wire::flow::FlowKey;
 use hindcap_wire::index::IndexDoc;
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::message::answer::{Answer, Estimate, GapCause};
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::query::{Matcher, Query};
-use hindcap_wire::time::{TimeRange, Timestamp};
+use hindcap_wire::time::TimeRange;
 
+use crate::continuity::Continuity;
 use crate::error::ExtractError;
 use crate::filter::Filter;
-use crate::limits::{COUNTED_FLOWS_MAX, idle_nanos};
 use crate::select::Selector;
 use crate::stream::Script;
 use crate::survey::Survey;
@@ -43,9 +40,7 @@ struct Counts {
     packets: u64,
     bytes: u64,
     sessions: u64,
-    /// Last packet of the flows counted so far.
-    flows: HashMap<FlowKey, Timestamp>,
-    sessions_bounded: bool,
+    continuity: Continuity,
 }
 
 /// Plans `query`.
@@ -249,7 +244,7 @@ impl Plan {
         if self.query.session {
             notes.push("the estimate is for the window; sessions may reach beyond it".to_owned());
         }
-        if self.counts.sessions_bounded {
+        if self.counts.continuity.bounded {
             notes.push(
                 "too many sessions to tell apart across segments; the number is an upper bound".to_owned(),
             );
@@ -283,7 +278,7 @@ impl Counts {
         for flow in doc.flows().filter(|flow| selector.wants_flow(flow)) {
             packets += u64::from(flow.packets);
             bytes += flow.bytes;
-            self.session(flow.key, flow.first, flow.last);
+            self.sessions += u64::from(!self.continuity.follow(&flow).goes_on);
         }
         if !selector.matcher.names_layer() {
             let window = selector.matcher.time();
@@ -296,18 +291,5 @@ impl Counts {
         }
         self.packets += packets;
         self.bytes += bytes.min(bytes_max);
-    }
-
-    /// Counts a flow unless it goes on from a segment before.
-    fn session(&mut self, key: FlowKey, first: Timestamp, last: Timestamp) {
-        let idle = idle_nanos(key.proto);
-        let goes_on = self.flows.get(&key).is_some_and(|before| first <= before.plus_nanos(idle));
-        self.sessions += u64::from(!goes_on);
-        if self.flows.len() < COUNTED_FLOWS_MAX || self.flows.contains_key(&key) {
-            let known = self.flows.entry(key).or_insert(last);
-            *known = last.max(*known);
-        } else {
-            self.sessions_bounded = true;
-        }
     }
 }

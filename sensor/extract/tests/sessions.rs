@@ -4,8 +4,9 @@
 
 mod support;
 
-use hindcap_extract::{Options, search};
+use hindcap_extract::{Options, search, summarise};
 use hindcap_wire::message::answer::{Sessions, WhyEmpty};
+use hindcap_wire::message::{Summarise, Talker, Traffic};
 use hindcap_wire::net::{IpNet, MacAddr};
 use hindcap_wire::query::{Ends, Query};
 use hindcap_wire::time::{NANOS_PER_SEC, TimeRange, Timestamp};
@@ -99,6 +100,29 @@ fn filters_and_times_alone_lead_to_sessions_too() {
     assert_eq!(whole(&lab, &tagged), []);
     let all = Query { session: true, ..Query::default() };
     assert!(extract(&mut lab.reader(), &all, &Options::default()).is_ok());
+}
+
+/// A session that lies in several segments is one connection of a summary, with all of its packets.
+#[test]
+fn a_session_across_segments_counts_once() {
+    let long = connection(100, 2_400, 7, 5_000);
+    let lab = lab(&[noise(0, 2_500, MANY), noise(0, 2_500, MANY), long.clone()]);
+    let nets = vec![IpNet::host(Host(1).v4().into())];
+    let wanted = Summarise { query: Query { nets, ..Query::default() }, rows: 3 };
+    let summary = summarise(&mut lab.reader(), &wanted, None).unwrap();
+    assert!(summary.segments_read > 2, "{summary}");
+    let traffic = Traffic {
+        connections: 1,
+        packets: long.len() as u64,
+        bytes: long.iter().map(|shot| u64::from(shot.orig_len)).sum(),
+    };
+    assert_eq!(summary.total, traffic, "{summary}");
+    assert_eq!(
+        summary.tcp_ports.by_volume,
+        [Talker { who: 80, traffic }],
+        "the port of the end that answered"
+    );
+    assert_eq!(summary.sources.by_connections, [Talker { who: Host(1).v4().into(), traffic }]);
 }
 
 /// One session as two observers see it, before and after address translation.

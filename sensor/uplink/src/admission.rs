@@ -2,7 +2,7 @@
 
 use hindcap_wire::limits::{
     HOLD_SECS_MAX, HOLD_WHO_BYTES_MAX, HOLD_WHY_BYTES_MAX, PIN_SECS_MAX, REQUEST_LIFE_SECS_MAX,
-    REQUEST_TEXT_BYTES_MAX, SEARCH_SESSIONS_MAX,
+    REQUEST_TEXT_BYTES_MAX, SEARCH_SESSIONS_MAX, SUMMARY_ROWS_MAX,
 };
 use hindcap_wire::message::{
     Encoding, Hold, MessageError, Operation, Pin, Reason, Rejected, Request, SensorId, Ulid, decode_envelope,
@@ -106,7 +106,12 @@ impl Gate<'_> {
                 check_pin(pin)?;
                 &pin.query
             }
+            Operation::Summary(wanted) if !(1..=SUMMARY_ROWS_MAX).contains(&wanted.rows) => {
+                return Err(format!("a summary gives 1 to {SUMMARY_ROWS_MAX} rows, not {}", wanted.rows));
+            }
+            Operation::Summary(wanted) => &wanted.query,
             Operation::Status
+            | Operation::Jobs
             | Operation::Cancel(_)
             | Operation::Release(_)
             | Operation::Holds

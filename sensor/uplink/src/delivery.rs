@@ -44,6 +44,11 @@ impl Delivery {
         self.arrived.is_complete()
     }
 
+    /// Chunks that have arrived.
+    pub(crate) const fn arrived(&self) -> u32 {
+        self.arrived.count()
+    }
+
     /// The next chunk to send; it counts as sent.
     pub(crate) fn next(&mut self) -> Option<u32> {
         if self.in_flight.len() >= usize::from(RESULT_WINDOW_MAX) || self.silent_rounds > SILENT_ROUNDS_MAX {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hindcap_wire::message::answer::{Answer, Estimate, Sessions};
 use hindcap_wire::message::{
     EventBody, Extract, Held, Hold, HoldList, Pin, PinInfo, PinList, Progress, Release, Released, Request,
-    Search, Status, Unpin,
+    Search, Status, Summarise, Summary, Unpin,
 };
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::query::Query;
@@ -56,6 +56,12 @@ pub trait Handler: Send + Sync + 'static {
     /// # Errors
     /// Why there is no result.
     fn estimate(&self, request: &Request, query: &Query, job: &mut Job) -> Result<Estimate, JobError>;
+
+    /// The top talkers, at most `wanted.rows` of each kind.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn summary(&self, request: &Request, wanted: &Summarise, job: &mut Job) -> Result<Summary, JobError>;
 
     /// Keeps segments. The same request again gives the hold that it made before.
     ///

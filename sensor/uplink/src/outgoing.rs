@@ -109,7 +109,12 @@ fn shorten(body: &mut ReplyBody) {
         | ReplyBody::Holds(_)
         | ReplyBody::Pinned(_)
         | ReplyBody::Unpinned(_)
-        | ReplyBody::Pins(_) => {}
+        | ReplyBody::Pins(_)
+        | ReplyBody::Jobs(_) => {}
+        ReplyBody::Summary(summary) => {
+            summary.coverage.truncate(LIST_CUT);
+            note(&mut summary.notes);
+        }
     }
 }
 

@@ -101,6 +101,11 @@ fn run(
             .unpin(&request, unpin, &mut job)
             .map(|pin| Product::Reply(ReplyBody::Unpinned(Box::new(pin)))),
         Operation::Pins => handler.pins(&request, &mut job).map(|list| Product::Reply(ReplyBody::Pins(list))),
-        Operation::Status | Operation::Cancel(_) => Err(JobError::Failed("not a job".into())),
+        Operation::Summary(wanted) => handler
+            .summary(&request, wanted, &mut job)
+            .map(|summary| Product::Reply(ReplyBody::Summary(Box::new(summary)))),
+        Operation::Status | Operation::Cancel(_) | Operation::Jobs => {
+            Err(JobError::Failed("not a job".into()))
+        }
     }
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hindcap_uplink::{Extracted, Handler, Job, JobError, Options, Uplink};
 use hindcap_wire::message::answer::{Answer, Estimate, SessionRow, Sessions, WhyEmpty};
-use hindcap_wire::message::{EventBody, Extract, Request, Search, SensorId, Status};
+use hindcap_wire::message::{
+    EventBody, Extract, Request, Search, SensorId, Status, Summarise, Summary, Traffic,
+};
 use hindcap_wire::packet::LinkType;
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
@@ -102,6 +104,11 @@ impl Handler for Fake {
             Some(_) => Err(JobError::Gone { oldest: Some(Timestamp(1_000_000_000)) }),
             None => Ok(Estimate { packets_max: 12, ..Estimate::default() }),
         }
+    }
+
+    fn summary(&self, _: &Request, wanted: &Summarise, _: &mut Job) -> Result<Summary, JobError> {
+        let traffic = Traffic { connections: wanted.rows.into(), ..Traffic::default() };
+        Ok(Summary { total: traffic, ..Summary::default() })
     }
 }
 

@@ -12,10 +12,12 @@ pub mod answer;
 pub mod blob;
 pub mod codec;
 pub mod hold;
+pub mod jobs;
 pub mod pin;
 pub mod reply;
 pub mod request;
 pub mod status;
+pub mod summary;
 pub mod topic;
 pub mod ulid;
 pub mod wear;
@@ -25,6 +27,7 @@ pub use alarm::{Alarm, Event, EventBody, Severity};
 pub use blob::{Blob, Inner, Sha256};
 pub use codec::{Encoding, MessageError, RequestError, decode, decode_envelope, decode_request, encode};
 pub use hold::{Held, HeldShare, Hold, HoldId, HoldInfo, HoldList, HoldPart, Release, Released};
+pub use jobs::{JOB_TEXT_BYTES_MAX, JobInfo, JobList, JobStage};
 pub use pin::{Pin, PinId, PinInfo, PinList, PinState, Unpin};
 pub use reply::{
     Accepted, Chunk, Done, Manifest, Outcome, Progress, Reason, Rejected, Reply, ReplyBody, SessionsPage,
@@ -36,6 +39,7 @@ pub use status::{
     CaptureStatus, ClockStatus, EventsStatus, HeldStatus, JobStatus, MachineStatus, MqttSession,
     PolicyStatus, STATUS_BYTES_MAX, State, Status, StoreStatus,
 };
+pub use summary::{Summarise, Summary, Talker, Top, Traffic};
 pub use topic::{Channel, SensorId};
 pub use ulid::Ulid;
 pub use wear::{BudgetStatus, EnduranceSource, LatencyStatus, MediumKind, MediumStatus, UsedBy, WearStatus};

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, Estimate, Sessions};
 use super::blob::{Blob, Sha256};
 use super::hold::{Held, HoldList, Released};
+use super::jobs::JobList;
 use super::pin::{PinInfo, PinList};
 use super::request::Format;
 use super::status::Status;
+use super::summary::Summary;
 use super::topic::SensorId;
 use super::ulid::Ulid;
 use crate::packet::LinkType;
@@ -65,6 +67,10 @@ pub enum ReplyBody {
     Unpinned(Box<PinInfo>),
     /// The pins.
     Pins(PinList),
+    /// The top talkers.
+    Summary(Box<Summary>),
+    /// The requests that have not ended.
+    Jobs(JobList),
 }
 
 /// The request is on the sensor's disk and will end.

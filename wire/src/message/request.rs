@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::blob::{Blob, Inner};
 use super::hold::{Hold, Release};
 use super::pin::{Pin, Unpin};
+use super::summary::Summarise;
 use super::topic::SensorId;
 use super::ulid::Ulid;
 use crate::query::Query;
@@ -92,13 +93,37 @@ pub enum Operation {
     Unpin(Unpin),
     /// List the pins.
     Pins,
+    /// The top talkers.
+    Summary(Summarise),
+    /// List the requests that have not ended.
+    Jobs,
 }
 
 impl Operation {
+    /// Its name in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        Self::NAMES[match self {
+            Self::Extract(_) => 0,
+            Self::Search(_) => 1,
+            Self::Estimate(_) => 2,
+            Self::Status => 3,
+            Self::Cancel(_) => 4,
+            Self::Hold(_) => 5,
+            Self::Release(_) => 6,
+            Self::Holds => 7,
+            Self::Pin(_) => 8,
+            Self::Unpin(_) => 9,
+            Self::Pins => 10,
+            Self::Summary(_) => 11,
+            Self::Jobs => 12,
+        }]
+    }
+
     /// The names in JSON, in the order of the wire.
-    pub const NAMES: [&'static str; 11] = [
+    pub const NAMES: [&'static str; 13] = [
         "extract", "search", "estimate", "status", "cancel", "hold", "release", "holds", "pin", "unpin",
-        "pins",
+        "pins", "summary", "jobs",
     ];
 }
 

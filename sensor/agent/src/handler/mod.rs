@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list};
+use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list, summarise};
 use hindcap_store::holds::{HoldControl, HoldError};
 use hindcap_store::policy::Control;
 use hindcap_store::wear::Wear;
@@ -20,7 +20,7 @@ use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
     CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Held, HeldStatus, Hold, HoldId, HoldList,
     Limits, MachineStatus, Pin, PinId, PinInfo, PinList, PolicyStatus, Release, Released, Request, Search,
-    Status, StoreStatus, Unpin, WearStatus,
+    Status, StoreStatus, Summarise, Summary, Unpin, WearStatus,
 };
 use hindcap_wire::policy::LeftOut;
 use hindcap_wire::query::Query;
@@ -274,6 +274,18 @@ impl Handler for Sensor {
         let retention_forecast_secs =
             self.store_status().and_then(|(store, ..)| store.retention_forecast_secs);
         Ok(Estimate { retention_forecast_secs, ..estimate })
+    }
+
+    fn summary(&self, _request: &Request, wanted: &Summarise, job: &mut Job) -> Result<Summary, JobError> {
+        step_back();
+        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
+        let cancelled = job.cancelled();
+        let summary = summarise(&mut reader, wanted, Some(&cancelled)).map_err(refused)?;
+        if job.is_cancelled() {
+            return Err(JobError::Cancelled);
+        }
+        gone(summary.total.connections, summary.why_empty.as_ref())?;
+        Ok(summary)
     }
 
     fn hold(&self, request: &Request, hold: &Hold, _job: &mut Job) -> Result<Held, JobError> {

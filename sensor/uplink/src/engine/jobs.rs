@@ -73,7 +73,7 @@ impl Engine {
             let detail = "the sensor's worker has died".into();
             return self.finish(at, Done { outcome: Outcome::Failed, detail }, out, now);
         }
-        self.active[at].stage = Stage::Running { cancelled, told: instant };
+        self.active[at].stage = Stage::Running { cancelled, told: instant, progress: Progress::default() };
     }
 
     fn report(&mut self, report: Report, out: &mut dyn Outlet, now: Timestamp, instant: Instant) {
@@ -110,7 +110,8 @@ impl Engine {
         instant: Instant,
     ) {
         let active = &mut self.active[at];
-        if let Stage::Running { told, .. } = &mut active.stage {
+        if let Stage::Running { told, progress: known, .. } = &mut active.stage {
+            *known = progress;
             if instant.saturating_duration_since(*told) >= PROGRESS_INTERVAL {
                 *told = instant;
                 self.reply(

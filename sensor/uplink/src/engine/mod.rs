@@ -12,8 +12,8 @@ use hindcap_link::{Link, Message, OutboxFull, Received};
 use hindcap_wire::limits::MESSAGE_BYTES_MAX;
 use hindcap_wire::message::topic::is_own_reply_topic;
 use hindcap_wire::message::{
-    self, Ack, Channel, Done, Encoding, MqttSession, Operation, Outcome, Reason, Rejected, ReplyBody,
-    Request, SensorId, Status, Ulid,
+    self, Ack, Channel, Done, Encoding, JobInfo, JobList, JobStage, MqttSession, Operation, Outcome,
+    Progress, Reason, Rejected, ReplyBody, Request, SensorId, Status, Ulid,
 };
 use hindcap_wire::time::Timestamp;
 
@@ -56,7 +56,7 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 enum Stage {
     Queued,
-    Running { cancelled: Arc<AtomicBool>, told: Instant },
+    Running { cancelled: Arc<AtomicBool>, told: Instant, progress: Progress },
     Delivering(Box<Parcel>),
 }
 
@@ -197,8 +197,11 @@ impl Engine {
         match (&request.operation, self.journal.known(request.id, &inner)) {
             (Operation::Status, _) => {
                 let status = ReplyBody::Status(Box::new(self.status(now)));
-                self.reply(request.id, status, &address, out, now);
-                self.reply(request.id, done(Outcome::Done, ""), &address, out, now);
+                self.tell(request.id, status, &address, out, now);
+            }
+            (Operation::Jobs, _) => {
+                let jobs = self.active.iter().map(Active::info).collect();
+                self.tell(request.id, ReplyBody::Jobs(JobList { jobs }), &address, out, now);
             }
             (Operation::Cancel(cancel), _) => self.cancel(request.id, cancel.request, &address, out, now),
             (_, Some(Known::Active)) => self.repeat(request.id, out, now, instant),
@@ -338,6 +341,12 @@ impl Engine {
         self.answer(id, ReplyBody::Rejected(rejected), address, out, now);
     }
 
+    /// The whole answer to a request that is no job.
+    fn tell(&self, id: Ulid, body: ReplyBody, to: &Address, out: &mut dyn Outlet, now: Timestamp) {
+        self.reply(id, body, to, out, now);
+        self.reply(id, done(Outcome::Done, ""), to, out, now);
+    }
+
     fn reply(&self, id: Ulid, body: ReplyBody, to: &Address, out: &mut dyn Outlet, now: Timestamp) {
         self.answer(Some(id), body, to, out, now);
     }
@@ -380,6 +389,18 @@ impl Active {
             expires: accepted.expires,
         };
         Self { request, address, stage: Stage::Queued, ending: None }
+    }
+
+    fn info(&self) -> JobInfo {
+        let stage = match &self.stage {
+            Stage::Queued => JobStage::Queued,
+            Stage::Running { progress, .. } => JobStage::Running(*progress),
+            Stage::Delivering(parcel) => JobStage::Delivering {
+                chunks_arrived: parcel.delivery.arrived(),
+                chunks: parcel.manifest.chunks,
+            },
+        };
+        JobInfo::new(&self.request, stage)
     }
 
     const fn is_delivering(&self) -> bool {

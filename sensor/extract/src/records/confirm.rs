@@ -16,7 +16,7 @@ use crate::probe::{packets, without_vlan};
 use crate::run::Options;
 
 /// Flows with matching packets.
-pub(super) struct Confirmed {
+pub(crate) struct Confirmed {
     /// First and last matching packet of each stretch without a pause as long as the idle time-out, ascending.
     times: HashMap<FlowKey, Vec<(Timestamp, Timestamp)>>,
     /// What a reader should know of the filter.

@@ -1,11 +1,9 @@
 //! Sessions from flow records. Packets are read only for what records do not know: a filter or a MAC address
-//! ([`confirm`]).
+//! ([`crate::records`]).
 //!
 //! Records of one flow that follow each other with less than the idle time-out between them are one session, also
 //! across segments. What lies inside one segment is one record, so that a connection reopened on the same ports within
 //! a segment shows as one session here; extraction with `session` tells them apart.
-
-mod confirm;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
@@ -17,15 +15,14 @@ use hindcap_wire::flow::{FlowKey, addr_from_bytes};
 use hindcap_wire::index::{FlowRecord, IndexDoc};
 use hindcap_wire::ledger::{Event, EventKind};
 use hindcap_wire::message::answer::{Answer, SessionRow, Sessions, TruncatedBy};
-use hindcap_wire::query::{Matcher, Query};
+use hindcap_wire::query::Query;
 use hindcap_wire::time::{TimeRange, Timestamp};
 
 use crate::error::ExtractError;
 use crate::limits::{ROWS_MAX, idle_nanos};
 use crate::plan::by_class;
-use crate::select::Selector;
+use crate::records::Records;
 use crate::survey::Survey;
-use confirm::Confirmed;
 
 /// A session under construction.
 #[derive(Clone, Copy, Debug)]
@@ -115,15 +112,11 @@ pub fn search<V: VolumeRead>(
     limit: usize,
     cancelled: Option<&AtomicBool>,
 ) -> Result<Sessions, ExtractError> {
-    let matcher = Matcher::new(query)?;
-    let unknown = query.filter.is_some() || query.mac.is_some();
-    let confirmed = if unknown { Some(Confirmed::read(reader, query, cancelled)?) } else { None };
+    let records = Records::new(reader, query, cancelled)?;
     let segments = reader.segments().to_vec();
     let mut search = Search {
         window: query.time,
-        vlan: query.vlan,
-        selector: Selector::new(query, matcher),
-        confirmed,
+        records,
         limit: limit.min(ROWS_MAX),
         rows: HashMap::new(),
         count: 0,
@@ -168,10 +161,7 @@ enum Take {
 
 struct Search {
     window: TimeRange,
-    vlan: Option<u16>,
-    selector: Selector,
-    /// The flows with packets that match, when records cannot tell.
-    confirmed: Option<Confirmed>,
+    records: Records,
     limit: usize,
     rows: HashMap<FlowKey, Vec<Row>>,
     count: usize,
@@ -190,7 +180,7 @@ impl Search {
     /// Takes a segment's records.
     fn take<V: VolumeRead>(&mut self, reader: &mut Reader<V>, segment: &SegmentInfo, what: Take) {
         self.dropped |= what == Take::Known;
-        if !(what == Take::All || self.may_extend(segment)) || !self.selector.may_be_in(reader, segment) {
+        if !(what == Take::All || self.may_extend(segment)) || !self.records.may_be_in(reader, segment) {
             return;
         }
         let Ok(doc) = reader.index(segment) else {
@@ -204,7 +194,7 @@ impl Search {
             let row = Row::of(&flow, segment.class, by);
             let within = self.window.touches(row.first, row.last);
             if within != (what == Take::Beyond)
-                && self.wants(&flow)
+                && self.records.wants(&flow)
                 && (what == Take::All || self.goes_on(&row))
             {
                 self.add(row);
@@ -228,12 +218,6 @@ impl Search {
             let segment = segments.remove(next);
             self.take(reader, &segment, Take::Beyond);
         }
-    }
-
-    fn wants(&self, flow: &FlowRecord<'_>) -> bool {
-        let vlan = self.vlan.is_none_or(|vlan| flow.key.vlan == vlan || flow.stacked_vlans);
-        let named = self.confirmed.as_ref().is_none_or(|confirmed| confirmed.names(&flow.key));
-        vlan && named && self.selector.matcher.may_match_flow(&flow.key)
     }
 
     /// Whether a session found so far may go on in `segment`.
@@ -279,7 +263,7 @@ impl Search {
     }
 
     fn note_flood(&mut self, segment: &SegmentInfo, doc: &IndexDoc) {
-        if doc.overflow().is_empty() || !self.selector.may_overflow(doc) {
+        if doc.overflow().is_empty() || !self.records.selector.may_overflow(doc) {
             return;
         }
         let range = TimeRange::new(segment.first, segment.last.plus_nanos(1));
@@ -290,7 +274,7 @@ impl Search {
 
     fn finish(self, query: &Query, segments: &[SegmentInfo], survey: &Survey) -> Sessions {
         let mut rows: Vec<&Row> = self.rows.values().flatten().collect();
-        if let Some(confirmed) = &self.confirmed {
+        if let Some(confirmed) = &self.records.confirmed {
             rows.retain(|row| confirmed.holds(&row.key, row.first, row.last));
         }
         rows.sort_by_key(|row| (std::cmp::Reverse((row.last, row.first)), row.key));
@@ -324,20 +308,10 @@ impl Search {
                  extraction finds their packets all the same"
             ));
         }
-        if self.vlan.is_some() {
-            notes.push(
-                "of stacked VLAN tags the records keep the outermost; such sessions are listed".to_owned(),
-            );
-        }
         if self.lost > 0 {
             notes.push(format!("the records of {} segments cannot be read", self.lost));
         }
-        if let Some(confirmed) = &self.confirmed {
-            notes.extend(confirmed.notes.iter().cloned());
-            if confirmed.gaps > 0 {
-                notes.push(format!("{} damaged places were passed over", confirmed.gaps));
-            }
-        }
+        notes.extend(self.records.notes());
         notes
     }
 }
