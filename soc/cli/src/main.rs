@@ -17,7 +17,7 @@ mod exit;
 mod front;
 mod report;
 
-use args::{Args, Command};
+use args::{Args, Command, Known};
 use commands::Context;
 use exit::{Code, Failure};
 
@@ -42,9 +42,10 @@ fn interrupted() -> Arc<AtomicBool> {
 }
 
 /// Runs what was asked for.
-fn run(args: &Args) -> Result<Code, Failure> {
+fn run(args: &Args, known: Known) -> Result<Code, Failure> {
     let Some(connection) = args.command.connection() else {
         return match &args.command {
+            Command::Parse(parse) => commands::parse(parse, &known),
             Command::Provision(new) => commands::provision(new),
             Command::Completion(completion) => commands::completion(completion),
             Command::Man(man) => commands::man(man),
@@ -53,31 +54,38 @@ fn run(args: &Args) -> Result<Code, Failure> {
     };
     let mut api = MqttApi::new(connection.broker()?, Arc::new(now), Arc::new(random));
     let verbose = args.verbose || args.debug;
-    let mut cx = Context { api: &mut api, interrupted: interrupted(), now: now(), verbose };
+    let mut cx = Context { api: &mut api, interrupted: interrupted(), known, verbose };
     match &args.command {
         Command::Fetch(fetch) => commands::fetch(&mut cx, fetch),
         Command::Search(search) => commands::search(&mut cx, search),
         Command::Estimate(estimate) => commands::estimate(&mut cx, &estimate.query, &estimate.ask),
+        Command::Summary(summary) => commands::summary(&mut cx, summary),
         Command::Status(status) => commands::status(&mut cx, status),
+        Command::Sensors(sensors) => commands::sensors(&mut cx, sensors),
+        Command::Jobs(jobs) => commands::ask_only(&mut cx, jobs, &Operation::Jobs),
+        Command::Cancel(cancel) => commands::cancel(&mut cx, cancel),
         Command::Hold(hold) => commands::hold(&mut cx, hold),
         Command::Release(release) => commands::release(&mut cx, release),
-        Command::Holds(holds) => commands::keeps(&mut cx, holds, &Operation::Holds),
+        Command::Holds(holds) => commands::ask_only(&mut cx, holds, &Operation::Holds),
         Command::Pin(pin) => commands::pin(&mut cx, pin),
         Command::Unpin(unpin) => commands::unpin(&mut cx, unpin),
-        Command::Pins(pins) => commands::keeps(&mut cx, pins, &Operation::Pins),
-        Command::Provision(_) | Command::Completion(_) | Command::Man(_) => Ok(Code::Done),
+        Command::Pins(pins) => commands::ask_only(&mut cx, pins, &Operation::Pins),
+        Command::Parse(_) | Command::Provision(_) | Command::Completion(_) | Command::Man(_) => {
+            Ok(Code::Done)
+        }
     }
 }
 
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let settings = front::default_path(variable);
-    let exit = front::parse(std::env::args_os().collect(), settings.as_deref()).and_then(|args| {
-        if args.debug {
-            env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
-        }
-        run(&args)
-    });
+    let exit =
+        front::parse(std::env::args_os().collect(), settings.as_deref()).and_then(|(args, sources)| {
+            if args.debug {
+                env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
+            }
+            run(&args, Known { now: now(), sources })
+        });
     let exit = exit.unwrap_or_else(|failure| {
         eprintln!("hindcap: {}", failure.message);
         failure.exit

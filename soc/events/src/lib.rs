@@ -52,6 +52,13 @@ pub use refusal::Refusal;
 /// Longest line that is read, bytes. Alert records with a packet's payload in base64 reach some hundred kilobytes.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
+/// A line, or a part of one, as it can be shown: without colours, and with U+FFFD for what cannot be seen or would turn
+/// the order of text round.
+#[must_use]
+pub fn visible(bytes: &[u8]) -> String {
+    text::Clean::new(bytes).text().replace(['\n', '\t'], " ")
+}
+
 /// Reads one line, or one JSON object; header lines (`#fields ...`) may stand before it.
 ///
 /// # Errors

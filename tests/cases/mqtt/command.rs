@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::atomic::Ordering;
 
-use crate::broker::Mosquitto;
+use crate::broker::{Mosquitto, until};
 use crate::fake::{FakeSensor, bytes};
 
 /// The command, built beside this test.
@@ -88,4 +89,43 @@ fn a_denied_request_exits_with_four() {
     let output = analyst.run("fetch -w case.pcap");
     assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8(output.stderr).unwrap().contains("unsigned requests are switched off"));
+}
+
+/// What a sensor is busy with is listed, and whoever is at the desk can end it.
+#[test]
+fn a_job_is_listed_and_cancelled() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let sensor = FakeSensor::start(&broker.url());
+    let analyst = Analyst { program: program(), broker: &broker, dir: tempfile::tempdir().unwrap() };
+    assert_eq!(analyst.says("jobs"), (Some(0), "nothing is waiting or at work\n".into()));
+    sensor.fake.blocked.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| analyst.run("fetch -w case.pcap --case IR-7 --reason beacon"));
+        until("the job", || sensor.fake.begun.load(Ordering::SeqCst) == 1);
+        let (code, text) = analyst.says("jobs");
+        assert!(code == Some(0) && text.contains("extract") && text.contains("case: IR-7"), "{text}");
+        let (_, json) = analyst.says("jobs --json");
+        assert!(json.contains(r#""stage":{"running""#) && json.contains(r#""reason":"beacon""#), "{json}");
+        let request = text.split_whitespace().next().unwrap();
+        let done = analyst.says(&format!("cancel {request}"));
+        assert_eq!(done, (Some(0), format!("cancelled request {request}\n")));
+        let cancelled = waiting.join().unwrap();
+        assert_eq!(cancelled.status.code(), Some(2));
+        assert!(String::from_utf8(cancelled.stderr).unwrap().contains("cancelled"));
+    });
+    assert_eq!(std::fs::read_dir(analyst.dir.path()).unwrap().count(), 0, "no half file");
+    assert_eq!(analyst.says("jobs").1, "nothing is waiting or at work\n");
+    let unknown = analyst.run("cancel 01KAJV28Z5041061050R3GG28A");
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("is not waiting or at work"));
+}
+
+#[test]
+fn a_summary_has_as_many_rows_as_asked_for() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let _sensor = FakeSensor::start(&broker.url());
+    let analyst = Analyst { program: program(), broker: &broker, dir: tempfile::tempdir().unwrap() };
+    let (code, json) = analyst.says("summary --last 1h --rows 7 --json");
+    assert!(code == Some(0) && json.contains(r#""connections":7"#), "{json}");
+    assert_eq!(analyst.run("summary --rows 0").status.code(), Some(2));
 }

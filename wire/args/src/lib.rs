@@ -4,6 +4,7 @@
 //! The clock is an argument of the conversion. [`parse_duration`] and [`parse_when`] serve other flags as well.
 
 pub mod exit;
+mod flags;
 mod suggest;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use hindcap_wire::net::{IpNet, MacAddr};
 use hindcap_wire::query::{End, Query, QueryError};
 use hindcap_wire::time::{TimeRange, Timestamp};
 
+pub use flags::Flags;
 pub use suggest::nearest;
 
 /// Which packets. Times are UTC unless a zone is given.
@@ -262,6 +264,13 @@ const PROTOCOLS: [(&str, u8); 20] = [
     ("l2tp", 115),
     ("sctp", proto::SCTP),
 ];
+
+/// The name of an IP protocol, or its number where it has none here.
+#[must_use]
+pub fn protocol_name(number: u8) -> String {
+    let named = PROTOCOLS.into_iter().find(|(_, known)| *known == number);
+    named.map_or_else(|| number.to_string(), |(name, _)| name.to_owned())
+}
 
 fn parse_proto(text: &str) -> Result<u8, ParseArgError> {
     const ERROR: ParseArgError = ParseArgError(

@@ -68,10 +68,3 @@ pub(crate) struct Release {
     #[command(flatten)]
     pub(crate) ask: Ask,
 }
-
-#[derive(clap::Args, Debug)]
-#[command(after_help = exit::HELP)]
-pub(crate) struct Holds {
-    #[command(flatten)]
-    pub(crate) ask: Ask,
-}

@@ -7,19 +7,23 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use hindcap_args::{Nanos, parse_duration};
 use hindcap_soc_api::Broker;
-use hindcap_wire::message::SensorId;
+use hindcap_wire::message::{SensorId, Ulid};
 
 use crate::exit;
 
 mod fetch;
 mod keep;
+mod line;
+mod parse;
 mod provision;
 mod which;
 
 pub(crate) use fetch::Fetch;
-pub(crate) use keep::{Hold, Holds, PartArg, Pin, Release, Unpin};
+pub(crate) use keep::{Hold, PartArg, Pin, Release, Unpin};
+pub(crate) use line::{Known, line};
+pub(crate) use parse::Parse;
 pub(crate) use provision::Provision;
-pub(crate) use which::Which;
+pub(crate) use which::{PAD_NANOS, Which};
 
 /// Ask Hindcap sensors for what they have recorded
 #[derive(Parser, Debug)]
@@ -49,20 +53,30 @@ pub(crate) enum Command {
     Search(Search),
     /// Tell what a fetch would read and give, without moving a packet
     Estimate(Estimate),
+    /// List the top talkers by connections and by volume: sources, destinations, TCP and UDP ports
+    Summary(Summary),
     /// Show how sensors do; of all sensors when none is named
     Status(Status),
+    /// List the sensors that this broker knows, a line each
+    Sensors(Sensors),
+    /// List the requests that a sensor has accepted and not ended
+    Jobs(AskOnly),
+    /// End a request, whoever made it
+    Cancel(Cancel),
     /// Keep the segments that may hold packets of a query, although their turn has come
     Hold(Hold),
     /// End a hold
     Release(Release),
     /// List the holds
-    Holds(Holds),
+    Holds(AskOnly),
     /// Have whole sessions copied into the event ring, with what comes of them, so that they outlast the general ring
     Pin(Pin),
     /// End a pin; what was copied stays
     Unpin(Unpin),
     /// List the pins
-    Pins(Holds),
+    Pins(AskOnly),
+    /// Show what a log line means: the session, the time, what was assumed, and what is asked of sensors
+    Parse(Parse),
     /// Write the files that make a new box a sensor of this fleet
     Provision(Provision),
     /// Print a completion script for a shell
@@ -82,10 +96,14 @@ impl Command {
             | Self::Release(Release { ask, .. })
             | Self::Pin(Pin { ask, .. })
             | Self::Unpin(Unpin { ask, .. })
-            | Self::Holds(Holds { ask, .. })
-            | Self::Pins(Holds { ask, .. }) => &ask.target.connection,
+            | Self::Summary(Summary { ask, .. })
+            | Self::Cancel(Cancel { ask, .. })
+            | Self::Jobs(AskOnly { ask })
+            | Self::Holds(AskOnly { ask })
+            | Self::Pins(AskOnly { ask }) => &ask.target.connection,
             Self::Status(status) => &status.connection,
-            Self::Provision(_) | Self::Completion(_) | Self::Man(_) => return None,
+            Self::Sensors(sensors) => &sensors.connection,
+            Self::Parse(_) | Self::Provision(_) | Self::Completion(_) | Self::Man(_) => return None,
         })
     }
 }
@@ -189,6 +207,50 @@ pub(crate) struct Estimate {
     pub(crate) ask: Ask,
 }
 
+/// A question that is nothing but its name.
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct AskOnly {
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Summary {
+    #[command(flatten)]
+    pub(crate) query: Which,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+    /// Rows of each list at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, help_heading = "Limits",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(hindcap_wire::limits::SUMMARY_ROWS_MAX)))]
+    pub(crate) rows: u32,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Cancel {
+    /// The request, as `hindcap jobs` and `hindcap fetch -v` name it
+    #[arg(value_name = "REQUEST")]
+    pub(crate) request: Ulid,
+    #[command(flatten)]
+    pub(crate) ask: Ask,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = exit::HELP)]
+pub(crate) struct Sensors {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Wait this long for the broker
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) timeout: Nanos,
+    /// Print JSON, one sensor a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(clap::Args, Debug)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct Status {
@@ -226,9 +288,24 @@ mod tests {
 
     #[test]
     fn help_documents_the_exit_codes() {
-        let ask =
-            ["fetch", "search", "estimate", "status", "hold", "release", "holds", "pin", "unpin", "pins"];
-        for name in ask.into_iter().chain(["provision"]) {
+        for name in [
+            "fetch",
+            "search",
+            "estimate",
+            "status",
+            "hold",
+            "release",
+            "holds",
+            "pin",
+            "unpin",
+            "pins",
+            "parse",
+            "summary",
+            "sensors",
+            "jobs",
+            "cancel",
+            "provision",
+        ] {
             let mut command = Args::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
             assert!(help.contains(exit::HELP), "{help}");

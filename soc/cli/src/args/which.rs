@@ -1,16 +1,15 @@
 //! Which packets: by flags, or by a log line that leads to them.
 
-use std::io::Read as _;
-
 use hindcap_args::QueryArgs;
-use hindcap_events::{Context, LINE_BYTES_MAX, Reading, Zone};
+use hindcap_events::Reading;
 use hindcap_wire::query::{End, Ends, Query};
-use hindcap_wire::time::{NANOS_PER_SEC, TimeRange, Timestamp};
+use hindcap_wire::time::{NANOS_PER_SEC, TimeRange};
 
+use super::line::{Known, LineArgs, line};
 use crate::exit::Failure;
 
 /// What a line's time is padded with when `--pad` is not given: clocks of machines differ, and a log is written late.
-const PAD_NANOS: u64 = 60 * NANOS_PER_SEC;
+pub(crate) const PAD_NANOS: u64 = 60 * NANOS_PER_SEC;
 /// Instants of one line that lie so near each other are asked for together, nanoseconds: a clock change.
 const NEAR_NANOS: u64 = 3 * 3_600 * NANOS_PER_SEC;
 
@@ -24,12 +23,8 @@ pub(crate) struct Which {
     #[arg(long, value_name = "LINE", group = "instant", conflicts_with_all = [
         "host", "net", "port", "src_addr", "dst_addr", "src_port", "dst_port", "proto", "community_id"])]
     pub(crate) event: Option<String>,
-    /// The time zone of the line's times where it names none: Europe/Berlin, UTC, +02:00
-    #[arg(long, value_name = "ZONE", requires = "event")]
-    pub(crate) tz: Option<String>,
-    /// Read the line as this format only, when several know it
-    #[arg(long, value_name = "NAME", requires = "event")]
-    pub(crate) log_format: Option<String>,
+    #[command(flatten)]
+    pub(crate) line: LineArgs,
 }
 
 impl Which {
@@ -37,15 +32,12 @@ impl Which {
     ///
     /// # Errors
     /// What cannot be meant; what the log line lacks.
-    pub(crate) fn query(&self, now: Timestamp) -> Result<(Query, Vec<String>), Failure> {
+    pub(crate) fn query(&self, known: &Known) -> Result<(Query, Vec<String>), Failure> {
         let Some(event) = &self.event else {
-            return self.query.query(now).map(|query| (query, Vec::new())).map_err(Failure::new);
+            return self.query.query(known.now).map(|query| (query, Vec::new())).map_err(Failure::new);
         };
-        let line = if event == "-" { from_stdin()? } else { event.clone().into_bytes() };
-        let zone = self.tz.as_deref().map(Zone::new).transpose().map_err(Failure::new)?;
-        let context = Context { zone, format: self.log_format.clone(), ..Context::new(now) };
-        let reading = hindcap_events::parse(&line, &context).map_err(Failure::new)?;
-        let flags = self.query.query(now).map_err(Failure::new)?;
+        let reading = self.line.read(&line(event)?, known).map_err(Failure::new)?;
+        let flags = self.query.query(known.now).map_err(Failure::new)?;
         let timed = self.query.start.is_some() || self.query.end.is_some() || self.query.last.is_some();
         let time = if timed { flags.time } else { self.time(&reading)? };
         let mut notes = vec![format!("read as {}; {}", reading.title, reading.meaning.text())];
@@ -68,16 +60,6 @@ impl Which {
         }
         Ok(TimeRange::new(first.start.minus_nanos(pad), last.end.plus_nanos(pad).plus_nanos(1)))
     }
-}
-
-fn from_stdin() -> Result<Vec<u8>, Failure> {
-    let mut line = Vec::new();
-    let limit = LINE_BYTES_MAX as u64 + 1;
-    std::io::stdin()
-        .take(limit)
-        .read_to_end(&mut line)
-        .map_err(|error| Failure::new(format!("stdin: {error}")))?;
-    Ok(line)
 }
 
 /// One query for every view of the session; VLAN, MAC and filter of the flags narrow it.
@@ -104,6 +86,7 @@ fn joined(reading: &Reading, time: TimeRange, flags: Query) -> Result<Query, Fai
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use hindcap_wire::time::Timestamp;
 
     use super::*;
 
@@ -119,7 +102,7 @@ mod tests {
 
     fn query(flags: &[&str]) -> Result<(Query, Vec<String>), String> {
         let line = Line::try_parse_from([&["x"], flags].concat()).map_err(|error| error.to_string())?;
-        line.which.query(NOW).map_err(|failure| failure.message)
+        line.which.query(&Known { now: NOW, sources: Vec::new() }).map_err(|failure| failure.message)
     }
 
     #[test]
@@ -149,6 +132,5 @@ mod tests {
         assert!(
             query(&["--event", SNORT, "--host", "192.0.2.1"]).unwrap_err().contains("cannot be used with")
         );
-        assert!(query(&["--tz", "UTC"]).is_err());
     }
 }

@@ -47,7 +47,7 @@ fn deliver(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Failure> {
         cx.ask::<_, ApiError>(&args.ask, |api, ask, watch| api.fetch(ask, &extract, &received, watch))?;
     if let Some(path) = fetched.path.take() {
         let whole = if args.zip {
-            let papers = Papers { args, extract: &extract, manifest: &fetched.manifest, now: cx.now };
+            let papers = Papers { args, extract: &extract, manifest: &fetched.manifest, now: cx.known.now };
             let zipped = if to_stdout { path.with_extension("zip") } else { to.clone() };
             package::write(&papers, &path, &zipped)?;
             zipped
@@ -72,7 +72,8 @@ fn default_name(cx: &Context<'_>, args: &args::Fetch) -> PathBuf {
         Format::Pcap => "pcap",
     };
     // A second is enough for a person, and colons are not for every file system.
-    let stamp: String = cx.now.to_string().chars().take(19).filter(|c| *c != ':' && *c != '-').collect();
+    let stamp: String =
+        cx.known.now.to_string().chars().take(19).filter(|c| *c != ':' && *c != '-').collect();
     PathBuf::from(format!("{}-{stamp}Z.{extension}", args.ask.target.sensor))
 }
 

@@ -1,6 +1,7 @@
-//! `hold`, `release`, `pin`, `unpin` and their lists: one request, one reply.
+//! `hold`, `release`, `pin`, `unpin` and their lists, `summary`, `jobs` and `cancel`: one request, one reply.
 
-use hindcap_wire::message::{self, HoldPart, Operation, ReplyBody};
+use hindcap_soc_api::ApiError;
+use hindcap_wire::message::{self, HoldPart, Operation, Outcome, ReplyBody};
 use hindcap_wire::time::NANOS_PER_SEC;
 
 use super::{Context, print, print_json};
@@ -22,6 +23,10 @@ fn order(cx: &mut Context<'_>, args: &args::Ask, operation: &Operation) -> Resul
         ReplyBody::Pinned(pin) | ReplyBody::Unpinned(pin) => print(&format!("{pin}\n"))?,
         ReplyBody::Pins(list) if output.json => print_json(list)?,
         ReplyBody::Pins(list) => print(&list.to_string())?,
+        ReplyBody::Jobs(list) if output.json => print_json(list)?,
+        ReplyBody::Jobs(list) => print(&list.to_string())?,
+        ReplyBody::Summary(summary) if output.json => print_json(summary)?,
+        ReplyBody::Summary(summary) => print(&summary.to_string())?,
         ReplyBody::Holds(list) if output.json => print_json(list)?,
         ReplyBody::Holds(list) => print(&list.to_string())?,
         _ => return Err(Failure::new("the sensor gave another answer than was asked for")),
@@ -63,7 +68,33 @@ pub(crate) fn release(cx: &mut Context<'_>, args: &args::Release) -> Result<Code
     order(cx, &args.ask, &Operation::Release(message::Release { hold: args.hold })).map(|_| Code::Done)
 }
 
-/// [`Operation::Holds`] and [`Operation::Pins`].
-pub(crate) fn list(cx: &mut Context<'_>, args: &args::Holds, what: &Operation) -> Result<Code, Failure> {
+/// [`Operation::Holds`], [`Operation::Pins`] and [`Operation::Jobs`].
+pub(crate) fn list(cx: &mut Context<'_>, args: &args::AskOnly, what: &Operation) -> Result<Code, Failure> {
     order(cx, &args.ask, what).map(|_| Code::Done)
+}
+
+pub(crate) fn summary(cx: &mut Context<'_>, args: &args::Summary) -> Result<Code, Failure> {
+    let query = cx.query(&args.query, &args.ask.output)?;
+    let wanted = message::Summarise { query, rows: args.rows };
+    match order(cx, &args.ask, &Operation::Summary(wanted))? {
+        ReplyBody::Summary(summary) if summary.total.connections == 0 => Ok(Code::NothingMatched),
+        _ => Ok(Code::Done),
+    }
+}
+
+/// The answer is that the request to cancel has ended.
+pub(crate) fn cancel(cx: &mut Context<'_>, args: &args::Cancel) -> Result<Code, Failure> {
+    let operation = Operation::Cancel(message::Cancel { request: args.request });
+    cx.ask(&args.ask, |api, ask, watch| match api.order(ask, &operation, watch) {
+        Err(ApiError::Ended(Outcome::Done, _)) => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(ApiError::Protocol("another answer than was asked for".into())),
+    })?;
+    let output = &args.ask.output;
+    if output.json {
+        print_json(&serde_json::json!({ "cancelled": args.request }))?;
+    } else if !output.quiet {
+        print(&format!("cancelled request {}\n", args.request))?;
+    }
+    Ok(Code::Done)
 }

@@ -6,10 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use hindcap_soc_api::{Api, Ask, Event};
 use hindcap_wire::query::Query;
-use hindcap_wire::time::Timestamp;
 use serde::Serialize;
 
-use crate::args;
+use crate::args::{self, Known};
 use crate::exit::Failure;
 use crate::report::Watcher;
 
@@ -18,14 +17,18 @@ mod keep;
 mod list;
 mod package;
 mod page;
+mod parse;
 mod provision;
+mod sensors;
 mod shell;
 mod status;
 
 pub(crate) use fetch::fetch;
-pub(crate) use keep::{hold, list as keeps, pin, release, unpin};
+pub(crate) use keep::{cancel, hold, list as ask_only, pin, release, summary, unpin};
 pub(crate) use list::{estimate, search};
+pub(crate) use parse::parse;
 pub(crate) use provision::provision;
+pub(crate) use sensors::sensors;
 pub(crate) use shell::{completion, man};
 pub(crate) use status::status;
 
@@ -34,7 +37,7 @@ pub(crate) struct Context<'a> {
     pub(crate) api: &'a mut dyn Api,
     /// Set by a signal.
     pub(crate) interrupted: Arc<AtomicBool>,
-    pub(crate) now: Timestamp,
+    pub(crate) known: Known,
     /// Whether to tell what is asked and answered.
     pub(crate) verbose: bool,
 }
@@ -42,7 +45,7 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// What is asked for; what was taken for granted in a log line is told.
     fn query(&self, which: &args::Which, output: &args::Output) -> Result<Query, Failure> {
-        let (query, notes) = which.query(self.now)?;
+        let (query, notes) = which.query(&self.known)?;
         if !output.quiet {
             notes.iter().for_each(|note| eprintln!("hindcap: {note}"));
         }

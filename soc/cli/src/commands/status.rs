@@ -20,15 +20,26 @@ struct SensorJson<'a> {
     status: &'a Option<Status>,
 }
 
+/// As a line of JSON.
+pub(super) fn print_view(view: &SensorView) -> Result<(), Failure> {
+    let SensorView { sensor, online, state, status } = view;
+    let (sensor, last_heard) = (sensor.as_str(), view.last_heard());
+    print_json(&SensorJson { sensor, online: *online, last_heard, state, status })
+}
+
+/// Where no sensor is known.
+pub(super) fn nobody() -> Code {
+    eprintln!("hindcap: no sensor has ever been seen at this broker");
+    Code::NothingMatched
+}
+
 pub(crate) fn status(cx: &mut Context<'_>, args: &args::Status) -> Result<Code, Failure> {
     let views = cx.api.sensors(args.sensor.as_ref(), args.timeout.into())?;
     for view in &views {
-        let SensorView { sensor, online, state, status } = view;
         if args.json {
-            let (sensor, last_heard) = (sensor.as_str(), view.last_heard());
-            print_json(&SensorJson { sensor, online: *online, last_heard, state, status })?;
+            print_view(view)?;
         } else {
-            print(&report::sensor(view, cx.now))?;
+            print(&report::sensor(view, cx.known.now))?;
         }
     }
     match (&args.sensor, views.first()) {
@@ -37,10 +48,7 @@ pub(crate) fn status(cx: &mut Context<'_>, args: &args::Status) -> Result<Code, 
             exit: Code::Offline,
         }),
         (Some(_), Some(view)) if !view.online => Ok(Code::Offline),
-        (None, None) => {
-            eprintln!("hindcap: no sensor has ever been seen at this broker");
-            Ok(Code::NothingMatched)
-        }
+        (None, None) => Ok(nobody()),
         _ => Ok(Code::Done),
     }
 }

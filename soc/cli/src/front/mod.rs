@@ -10,13 +10,16 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use hindcap_args::{Nanos, ParseArgError, parse_duration};
 
+use hindcap_events::Source;
+
 use crate::args::Args;
 use crate::exit::Failure;
 
 mod settings;
+mod sources;
 
-use settings::Values;
 pub(crate) use settings::default_path;
+use settings::{Settings, Values};
 
 /// A flag's identifier, OpenFPC's letter, and OpenFPC's long name where it differs (client of 2010; `bpf` and `device`
 /// are of the later one).
@@ -129,19 +132,19 @@ fn typed(matches: &ArgMatches, id: &str) -> bool {
     sub.try_contains_id(id).unwrap_or(false) && sub.value_source(id) == Some(ValueSource::CommandLine)
 }
 
-/// Reads `words`, the program's name first. Help, version and mistakes are printed here and end the process.
+/// Reads `words`, the program's name first, and what the settings know of machines that write logs. Help, version and mistakes are printed here and end the process.
 ///
 /// # Errors
 /// The settings file cannot be used; a password stands on the command line.
-pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<Args, Failure> {
+pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<(Args, Vec<Source>), Failure> {
     let command = command();
     let (config, profile) = location(&command, &words);
     // Without a profile asked for, a missing file in the usual place is no mistake.
     let path =
         config.as_deref().or(default).filter(|path| config.is_some() || profile.is_some() || path.exists());
-    let values = match path {
+    let Settings { values, sources } = match path {
         Some(path) => settings::load(path, profile.as_deref(), &settable(&command))?,
-        None => Values::new(),
+        None => Settings::default(),
     };
     let command = command.mut_subcommands(|sub| with_values(sub, &values));
     let mut command = with_values(command, &values);
@@ -164,7 +167,7 @@ pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<Args
              password in a file with --password-file, or the whole address in HINDCAP_BROKER or a profile",
         ));
     }
-    Ok(args)
+    Ok((args, sources))
 }
 
 #[cfg(test)]
@@ -192,9 +195,10 @@ mod tests {
     fn openfpc_letters_mean_what_they_meant() {
         let words = "hindcap fetch --broker mqtt://h --device s -m at -t 1269259953 -e 60 -s 192.0.2.1 -d 192.0.2.2 -u 1024 -r 80 -w x.pcap";
         let words = words.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let Ok(args) = parse(words, None) else { panic!() };
+        let Ok((args, _)) = parse(words, None) else { panic!() };
         let crate::args::Command::Fetch(fetch) = args.command else { panic!() };
-        let query = fetch.query.query(hindcap_wire::time::Timestamp(0)).ok().unwrap().0;
+        let known = crate::args::Known { now: hindcap_wire::time::Timestamp(0), sources: Vec::new() };
+        let query = fetch.query.query(&known).ok().unwrap().0;
         assert_eq!(query.time.start.0, 1_269_259_893_000_000_000);
         assert_eq!(query.time.end.0, 1_269_260_013_000_000_001);
         assert_eq!((query.src.port, query.dst.port), (Some(1024), Some(80)));
@@ -208,7 +212,7 @@ mod tests {
             .unwrap();
         let fetch = |words: &str| {
             let words = words.split(' ').map(OsString::from).collect::<Vec<_>>();
-            let Ok(args) = parse(words, Some(file.path())) else { panic!() };
+            let Ok((args, _)) = parse(words, Some(file.path())) else { panic!() };
             let crate::args::Command::Fetch(fetch) = args.command else { panic!() };
             (fetch.ask.target.sensor.to_string(), fetch.ask.output.quiet)
         };

@@ -10,16 +10,19 @@
 //! timeout = "5m"
 //! ```
 //!
-//! The keys of a profile are the long flags of any command. What a flag or a variable says goes before it.
+//! The keys of a profile are the long flags of any command. What a flag or a variable says goes before it. Machines that
+//! write logs have tables of their own ([`super::sources`]).
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use hindcap_args::nearest;
+use hindcap_events::Source;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::sources::source;
 use crate::exit::Failure;
 
 /// Largest file that is read: bounds the work on a wrong path.
@@ -27,6 +30,15 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Flags by their long names, with the value that a profile gives them.
 pub(crate) type Values = BTreeMap<String, String>;
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    /// Of the profile in use.
+    pub(crate) values: Values,
+    /// Machines that write logs.
+    pub(crate) sources: Vec<Source>,
+}
 
 /// Where the settings are unless `--config` says otherwise: `$XDG_CONFIG_HOME/hindcap/config.toml`, `~/.config` without
 /// that variable (XDG Base Directory Specification 0.8).
@@ -41,7 +53,7 @@ pub(crate) fn default_path(variable: impl Fn(&str) -> Option<PathBuf>) -> Option
 ///
 /// # Errors
 /// The file cannot be read or has something in it that cannot be meant, with its line; there is no such profile.
-pub(crate) fn load(path: &Path, name: Option<&str>, flags: &[String]) -> Result<Values, Failure> {
+pub(crate) fn load(path: &Path, name: Option<&str>, flags: &[String]) -> Result<Settings, Failure> {
     let fail = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", path.display()));
     if fs::metadata(path).map_err(|error| fail(&error))?.len() > FILE_BYTES_MAX {
         return Err(fail(&"larger than 1 MiB, which no settings file is"));
@@ -57,19 +69,21 @@ pub(crate) fn load(path: &Path, name: Option<&str>, flags: &[String]) -> Result<
 }
 
 /// Something that cannot be meant, and where.
-struct Wrong {
+#[derive(Debug)]
+pub(super) struct Wrong {
     at: Option<usize>,
     what: String,
 }
 
-fn wrong<T>(at: usize, what: impl Into<String>) -> Result<T, Wrong> {
+/// That `what` is wrong with what begins at byte `at`.
+pub(super) fn wrong<T>(at: usize, what: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { at: Some(at), what: what.into() })
 }
 
-fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Values, Wrong> {
+fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Settings, Wrong> {
     let document = DeTable::parse(text)
         .map_err(|error| Wrong { at: error.span().map(|span| span.start), what: error.message().into() })?;
-    let (mut chosen, mut profiles) = (None, BTreeMap::new());
+    let (mut chosen, mut profiles, mut sources) = (None, BTreeMap::new(), Vec::new());
     for (key, value) in document.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("profile", DeValue::String(profile)) => chosen = Some((value.span().start, profile.to_string())),
@@ -78,11 +92,16 @@ fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Values, Wron
                     profiles.insert(name.get_ref().to_string(), values(profile, flags)?);
                 }
             }
-            (known @ ("profile" | "profiles"), _) => {
+            ("sources", DeValue::Table(table)) => {
+                for (name, keys) in table {
+                    sources.push(source(name.get_ref(), keys)?);
+                }
+            }
+            (known @ ("profile" | "profiles" | "sources"), _) => {
                 return wrong(key.span().start, format!("{known} has a value of the wrong kind"));
             }
             (other, _) => {
-                let hint = "expected `profile = \"NAME\"` or a table [profiles.NAME]";
+                let hint = "expected `profile = \"NAME\"`, a table [profiles.NAME] or [sources.NAME]";
                 return wrong(key.span().start, format!("unknown key {other}; {hint}"));
             }
         }
@@ -93,11 +112,12 @@ fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Values, Wron
         (None, Some((at, name))) => (Some(at), name),
         // One profile needs no choice.
         (None, None) => {
-            return Ok(profiles.pop_first().filter(|_| profiles.is_empty()).unwrap_or_default().1);
+            let values = profiles.pop_first().filter(|_| profiles.is_empty()).unwrap_or_default().1;
+            return Ok(Settings { values, sources });
         }
     };
     let none = || Wrong { at, what: format!("there is no profile {name}; there are: {known}") };
-    profiles.remove(&name).ok_or_else(none)
+    profiles.remove(&name).ok_or_else(none).map(|values| Settings { values, sources })
 }
 
 /// One profile.
@@ -134,7 +154,35 @@ mod tests {
     }
 
     fn get(text: &str, name: Option<&str>) -> Result<Values, (Option<usize>, String)> {
-        read(text, name, &flags()).map_err(|Wrong { at, what }| (at, what))
+        read(text, name, &flags()).map(|settings| settings.values).map_err(|Wrong { at, what }| (at, what))
+    }
+
+    fn sources(text: &str) -> Result<Vec<Source>, (Option<usize>, String)> {
+        read(text, None, &flags()).map(|settings| settings.sources).map_err(|Wrong { at, what }| (at, what))
+    }
+
+    #[test]
+    fn machines_that_write_logs_are_known_by_name() {
+        let text = "[sources.'fw1.example']\ntz = 'Europe/Berlin'\naddresses = ['192.0.2.1', '2001:db8::1']\n\
+                    csv-fields = ['seconds', 'proto']\n[profiles.x]\nsensor = 's'\n";
+        let found = sources(text).unwrap();
+        assert_eq!((found.len(), found[0].name.as_str()), (1, "fw1.example"));
+        assert_eq!(found[0].zone.as_ref().unwrap().name(), "Europe/Berlin");
+        assert_eq!(found[0].addresses[1], "2001:db8::1".parse::<std::net::IpAddr>().unwrap());
+        assert_eq!(found[0].csv_fields, ["seconds", "proto"]);
+        for (text, at, words) in [
+            ("[sources.a]\ntz = 'Mars'\n", 17, "no time zone"),
+            ("[sources.a]\ntz = 3\n", 17, "wants a text"),
+            ("[sources.a]\naddresses = 'x'\n", 24, "a list of texts"),
+            ("[sources.a]\naddresses = ['x']\n", 24, "no IP address"),
+            ("[sources.a]\nadresses = []\n", 12, "did you mean addresses?"),
+            ("[sources]\na = 1\n", 14, "a source is a table"),
+        ] {
+            let (found, what) = sources(text).unwrap_err();
+            assert!(what.contains(words), "{what}");
+            assert_eq!(found, Some(at), "{text}: {what}");
+        }
+        assert!(sources("sources = 1\n").unwrap_err().1.contains("wrong kind"));
     }
 
     const TWO: &str = "profile = 'hq'\n[profiles.hq]\nbroker = 'mqtt://a'\nquiet = true\nlimit = 7\n[profiles.lab]\nbroker = 'mqtt://b'\n";

@@ -1,0 +1,89 @@
+//! `sensors`: which sensors there are, a line each.
+
+use hindcap_soc_api::SensorView;
+use hindcap_wire::message::answer::Bytes;
+use hindcap_wire::time::Timestamp;
+
+use super::status::{nobody, print_view};
+use super::{Context, print};
+use crate::args;
+use crate::exit::{Code, Failure};
+use crate::report::{ago, span};
+
+pub(crate) fn sensors(cx: &mut Context<'_>, args: &args::Sensors) -> Result<Code, Failure> {
+    let views = cx.api.sensors(None, args.timeout.into())?;
+    if views.is_empty() {
+        return Ok(nobody());
+    }
+    if args.json {
+        views.iter().try_for_each(print_view)?;
+    } else {
+        print(&table(&views, cx.known.now))?;
+    }
+    Ok(Code::Done)
+}
+
+const HEAD: [&str; 7] = ["SENSOR", "STATE", "LAST HEARD", "REACHES BACK", "USED", "ALARMS", "DESCRIPTION"];
+
+fn table(views: &[SensorView], now: Timestamp) -> String {
+    let mut rows = vec![HEAD.map(String::from)];
+    rows.extend(views.iter().map(|view| cells(view, now)));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+    let line = |row: &[String; 7]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+fn cells(view: &SensorView, now: Timestamp) -> [String; 7] {
+    let unknown = || "-".to_owned();
+    let status = view.status.as_ref();
+    let store = status.and_then(|status| status.store.as_ref());
+    let oldest = store.and_then(|store| store.oldest);
+    let alarms = status.map(|status| status.alarms.len() as u64 + u64::from(status.alarms_more));
+    [
+        view.sensor.to_string(),
+        if view.online { "online" } else { "offline" }.to_owned(),
+        view.last_heard().map_or_else(unknown, |at| ago(at, now)),
+        oldest.map_or_else(unknown, |oldest| span(now.secs().saturating_sub(oldest.secs()))),
+        store.map_or_else(unknown, |store| {
+            format!("{} of {}", Bytes(store.used_bytes), Bytes(store.quota_bytes))
+        }),
+        alarms.map_or_else(unknown, |alarms| alarms.to_string()),
+        // What a sensor says of itself is not ours: one line, nothing that moves a terminal's cursor.
+        status.map_or_else(String::new, |status| {
+            status.description.chars().filter(|c| !c.is_control()).take(60).collect()
+        }),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use hindcap_wire::message::{Status, StoreStatus};
+
+    use super::*;
+
+    #[test]
+    fn a_line_for_each_sensor() {
+        let now = Timestamp::from_parts(1_790_000_000, 0);
+        let ago = |secs: u64| Timestamp::from_parts(1_790_000_000 - secs, 0);
+        let store = StoreStatus { oldest: Some(ago(7_300)), ..StoreStatus::default() };
+        let status = Status {
+            description: "shop\x1b[2J in Ulm".into(),
+            store: Some(store),
+            sent: ago(3),
+            ..Status::new("branch-12".parse().unwrap())
+        };
+        let here =
+            SensorView { sensor: status.sensor.clone(), online: true, state: None, status: Some(status) };
+        let gone = SensorView { sensor: "b-2".parse().unwrap(), online: false, state: None, status: None };
+        assert_eq!(
+            table(&[here, gone], now),
+            "SENSOR     STATE    LAST HEARD  REACHES BACK  USED        ALARMS  DESCRIPTION\n\
+             branch-12  online   3 s ago     2 h           0 B of 0 B  0       shop[2J in Ulm\n\
+             b-2        offline  -           -             -           -\n"
+        );
+    }
+}
