@@ -17,6 +17,13 @@ pub fn insert(bits: &mut [u8], key: u64) -> bool {
     new
 }
 
+/// Which of the filter's `bytes` have the bits of `key`.
+#[inline]
+#[must_use]
+pub fn places(bytes: usize, key: u64) -> [usize; 2] {
+    probes(bytes, key).map(|bit| bit / 8)
+}
+
 /// Whether `key` may have been added.
 #[must_use]
 pub fn may_contain(bits: &[u8], key: u64) -> bool {

@@ -5,9 +5,7 @@ use hindcap_wire::index::postings::{Step, Tail};
 /// No node.
 pub(super) const NONE: u16 = u16::MAX;
 const NODE_DATA: usize = 14;
-/// Nodes that a chain of fewer than 128 bytes can have.
-const NODES_BELOW_128: usize = (127 - INLINE) / NODE_DATA;
-/// Token bytes inside the flow itself; most flows need no node.
+/// Token bytes inside the flow itself: the latest ones, so that the memory behind a node is seldom waited for.
 pub(super) const INLINE: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
@@ -19,19 +17,26 @@ struct Node {
 /// The postings of one flow after its first page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
+    /// The last one to four bytes; those before, always a multiple of four, are in the nodes.
     inline: [u8; INLINE],
     tail: Tail,
     head: u16,
     last: u16,
-    /// Bytes used in the last node, or inline.
-    fill: u8,
-    /// Nodes taken, up to 255.
-    nodes: u8,
+    /// Token bytes so far.
+    len: u16,
 }
 
 impl Chain {
     pub(super) const fn after(page: u16) -> Self {
-        Self { inline: [0; INLINE], tail: Tail::after(page), head: NONE, last: NONE, fill: 0, nodes: 0 }
+        Self { inline: [0; INLINE], tail: Tail::after(page), head: NONE, last: NONE, len: 0 }
+    }
+
+    /// Bytes in the nodes and bytes inside.
+    #[inline]
+    const fn parts(&self) -> (usize, usize) {
+        let len = self.len as usize;
+        let nodes = len.saturating_sub(1) / INLINE * INLINE;
+        (nodes, len - nodes)
     }
 }
 
@@ -58,74 +63,77 @@ impl Arena {
     /// or there is no node left. Then the chain is as before.
     pub(super) fn add(&mut self, chain: &mut Chain, page: u16, spare: u32) -> Option<u32> {
         let mut tail = chain.tail;
-        match tail.step(page) {
-            Step::Or(bits) => *self.last_byte(chain)? |= bits,
+        let cost = match tail.step(page) {
+            Step::Or(bits) => {
+                let (_, inside) = chain.parts();
+                *chain.inline.get_mut(inside.checked_sub(1)?)? |= bits;
+                0
+            }
             Step::Push { bytes, len } => {
-                // The length of the postings takes a byte more from 128 bytes on: in the ninth node.
-                let place = if chain.last == NONE { INLINE } else { NODE_DATA };
-                let new = usize::from(chain.fill) + usize::from(len) > place;
-                let cost = u32::from(len) + u32::from(new && usize::from(chain.nodes) == NODES_BELOW_128);
-                if cost > spare || (new && self.nodes.len() == self.capacity) {
+                // The length of the postings takes a byte more from 128 bytes on.
+                let longer = chain.len + u16::from(len);
+                let cost = u32::from(len) + u32::from(chain.len < 128 && longer >= 128);
+                let (in_nodes, inside) = chain.parts();
+                let moves = inside + usize::from(len) > INLINE;
+                if cost > spare || (moves && !self.takes_four_behind(in_nodes)) {
                     return None;
                 }
-                if new || len > 1 {
-                    bytes[..len.into()].iter().for_each(|byte| self.push(chain, *byte));
-                } else {
-                    chain.fill += 1;
-                    *self.last_byte(chain)? = bytes[0];
-                }
-                chain.tail = tail;
-                return Some(cost);
+                bytes[..len.into()].iter().for_each(|byte| self.push(chain, *byte));
+                cost
             }
-        }
+        };
         chain.tail = tail;
-        Some(0)
+        Some(cost)
     }
 
-    fn last_byte<'a>(&'a mut self, chain: &'a mut Chain) -> Option<&'a mut u8> {
-        let at = usize::from(chain.fill).checked_sub(1)?;
-        match self.nodes.get_mut(usize::from(chain.last)) {
-            Some(node) => node.data.get_mut(at),
-            None => chain.inline.get_mut(at),
-        }
+    /// Whether four more bytes have room in a chain of so many.
+    fn takes_four_behind(&self, in_nodes: usize) -> bool {
+        let used = in_nodes % NODE_DATA;
+        (1..=NODE_DATA - INLINE).contains(&used) || self.nodes.len() < self.capacity
     }
 
     /// Appends one byte; there is room.
+    #[inline]
     fn push(&mut self, chain: &mut Chain, byte: u8) {
-        let place = if chain.last == NONE { INLINE } else { NODE_DATA };
-        if usize::from(chain.fill) == place {
-            let new = self.nodes.len() as u16;
-            self.nodes.push(Node { data: [0; NODE_DATA], next: NONE });
-            match self.nodes.get_mut(usize::from(chain.last)) {
-                Some(node) => node.next = new,
-                None => chain.head = new,
-            }
-            (chain.last, chain.fill, chain.nodes) = (new, 0, chain.nodes.saturating_add(1));
+        let (in_nodes, inside) = chain.parts();
+        let place = inside % INLINE;
+        if inside == INLINE {
+            self.move_out(chain, in_nodes);
         }
-        match self.nodes.get_mut(usize::from(chain.last)) {
-            Some(node) => node.data[usize::from(chain.fill)] = byte,
-            None => chain.inline[usize::from(chain.fill)] = byte,
-        }
-        chain.fill += 1;
+        chain.inline[place] = byte;
+        chain.len += 1;
     }
 
-    /// What lies where the next page of `chain` goes: of no meaning but to have it near.
-    #[inline]
-    pub(super) fn touch(&self, chain: &Chain) -> u32 {
-        self.nodes.get(usize::from(chain.last)).map_or(chain.fill, |node| node.data[0]).into()
+    /// Moves the bytes inside into the nodes, which have so many.
+    #[inline(never)]
+    fn move_out(&mut self, chain: &mut Chain, in_nodes: usize) {
+        for (at, byte) in (in_nodes..).zip(chain.inline) {
+            if at % NODE_DATA == 0 {
+                let new = self.nodes.len() as u16;
+                self.nodes.push(Node { data: [0; NODE_DATA], next: NONE });
+                match self.nodes.get_mut(usize::from(chain.last)) {
+                    Some(node) => node.next = new,
+                    None => chain.head = new,
+                }
+                chain.last = new;
+            }
+            if let Some(node) = self.nodes.get_mut(usize::from(chain.last)) {
+                node.data[at % NODE_DATA] = byte;
+            }
+        }
     }
 
     /// The token bytes of `chain`, in order, in pieces.
     pub(super) fn tokens<'a>(&'a self, chain: &'a Chain) -> impl Iterator<Item = &'a [u8]> + Clone {
-        let inline = if chain.head == NONE { usize::from(chain.fill) } else { INLINE };
+        let (mut left, inside) = chain.parts();
         let mut at = chain.head;
         let nodes = std::iter::from_fn(move || {
-            let node = self.nodes.get(usize::from(at))?;
-            let used = if at == chain.last { chain.fill.into() } else { NODE_DATA };
-            at = node.next;
+            let node = self.nodes.get(usize::from(at)).filter(|_| left > 0)?;
+            let used = left.min(NODE_DATA);
+            (at, left) = (node.next, left - used);
             Some(&node.data[..used])
         });
-        std::iter::once(&chain.inline[..inline]).chain(nodes)
+        nodes.chain(std::iter::once(&chain.inline[..inside]))
     }
 }
 

@@ -1,9 +1,7 @@
 //! The tables behind an index, filled packet by packet.
 
 use hindcap_wire::flow::FlowKey;
-use hindcap_wire::index::keys::{host_key, overflow_flow_key_of, pair_key};
 use hindcap_wire::index::limits::QUARTERS;
-use hindcap_wire::index::overflow;
 use hindcap_wire::index::{BatchEntry, FlowParts, IndexLimits, PageEntry, PageSet};
 use hindcap_wire::limits::{FLOW_LAYERS_MAX, INTERFACES_MAX};
 use hindcap_wire::packet::{Dissection, FlowLayer, Interface, Packet};
@@ -11,6 +9,7 @@ use hindcap_wire::packet::{Dissection, FlowLayer, Interface, Packet};
 use super::arena::{Arena, Chain};
 use super::hosts::Hosts;
 use super::macs::Macs;
+use super::overflow::{LATE, Late, SPILLED, Spilled};
 use super::table::{Flow, Place, Table, Words, bit, v4};
 use super::waiting::Waiting;
 
@@ -21,9 +20,6 @@ const WIDE_BITS: (u32, u32, u32) = (41, 14, 21);
 
 /// At most three bytes name a host.
 const HOST_NAMES_BYTES_MAX: u32 = 6;
-/// Flows without a record that are remembered, by hash, in sets of some, the latest first.
-pub(super) const SPILLED: usize = 2048;
-const SPILLED_WAYS: usize = 4;
 
 /// What one packet says, beside its layers.
 #[derive(Clone, Copy)]
@@ -63,13 +59,17 @@ pub struct Builder {
     pub(super) overflow_packets: u64,
     pub(super) overflow_flows: u64,
     pub(super) hosts_complete: bool,
-    /// Hashes of flows that are in the quarter's overflow filter already, with their hosts: 64 seeded bits each, so
-    /// that another flow is as good as never taken for one of them.
-    pub(super) spilled: Vec<[u64; SPILLED_WAYS]>,
-    /// Plain packets of the page, not yet in the tables.
+    /// Flows that are in the quarter's overflow filter already, or among the late ones.
+    pub(super) spilled: Vec<Spilled>,
+    /// Flows without record that are not yet in the filter, nor their hosts in the host tables.
+    pub(super) late: heapless::Vec<Late, LATE>,
+    /// Plain packets that are not yet in the tables.
     pub(super) waiting: Waiting,
+    /// The page that the tables have reached.
     pub(super) page: u16,
-    quarter: usize,
+    /// The page of the last packet, waiting or not.
+    pub(super) last_page: u16,
+    pub(super) quarter: usize,
     pub(super) mac_part: u32,
     /// Encoded bytes of records, postings and hosts, at most.
     pub(super) used: u32,
@@ -80,7 +80,7 @@ pub struct Builder {
     /// Encoded bytes of hosts of flows without a record.
     pub(super) host_used: u32,
     /// What they may come to: see [`Builder::host_reserve`].
-    host_limit: u32,
+    pub(super) host_limit: u32,
     /// First host numbers not yet named by a record, as the encoding counts them.
     named: [u32; 2],
 }
@@ -109,9 +109,11 @@ impl Builder {
             overflow_packets: 0,
             overflow_flows: 0,
             hosts_complete: true,
-            spilled: vec![[0; SPILLED_WAYS]; SPILLED],
+            spilled: vec![Spilled::default(); SPILLED],
+            late: heapless::Vec::new(),
             waiting: Waiting::new(),
             page: 0,
+            last_page: 0,
             quarter: 0,
             mac_part: 0,
             used: 0,
@@ -139,7 +141,7 @@ impl Builder {
             + self.interfaces.capacity() * size_of::<Interface>()
             + self.limits.pages.div_ceil(8) as usize
             + self.overflow.len()
-            + SPILLED * size_of::<[u64; SPILLED_WAYS]>()
+            + SPILLED * size_of::<Spilled>()
     }
 
     /// The bounds it works in.
@@ -164,9 +166,10 @@ impl Builder {
         (self.overflowed, self.hosts_complete) = ([false; QUARTERS], true);
         (self.packets, self.unclassified_packets, self.lost_events) = (0, 0, 0);
         (self.overflow_packets, self.overflow_flows) = (0, 0);
-        self.spilled.fill([0; SPILLED_WAYS]);
+        self.spilled.fill(Spilled::default());
+        self.late.clear();
         self.waiting.clear();
-        (self.page, self.quarter, self.mac_part) = (0, 0, 0);
+        (self.page, self.last_page, self.quarter, self.mac_part) = (0, 0, 0, 0);
         (self.used, self.named, self.host_used) = (0, [0; 2], 0);
         self.set_limit();
     }
@@ -178,6 +181,9 @@ impl Builder {
     #[inline]
     pub fn observe(&mut self, page: u16, packet: &Packet<'_>, found: &Dissection) {
         self.settle();
+        if page != self.last_page {
+            self.move_to(page);
+        }
         if page != self.page {
             self.turn_to(page);
         }
@@ -195,6 +201,7 @@ impl Builder {
             }
             layers => self.stack(layers, seen),
         }
+        self.enter_late();
     }
 
     /// Takes note of a packet with several IP layers; equal flows count once.
@@ -208,15 +215,23 @@ impl Builder {
         }
     }
 
+    /// Packets come from `page` now; those that wait may be of others.
+    #[cold]
+    pub(super) fn move_to(&mut self, page: u16) {
+        let last = self.last_page;
+        assert!(page > last && u32::from(page) < self.limits.pages, "page {page} after {last}");
+        self.last_page = page;
+        self.mac_part = self.limits.mac_part(page);
+    }
+
+    /// The tables have all packets of earlier pages.
     #[cold]
     pub(super) fn turn_to(&mut self, page: u16) {
-        self.settle();
-        assert!(page > self.page && u32::from(page) < self.limits.pages, "page {page} after {}", self.page);
+        self.enter_late();
         self.page = page;
-        self.mac_part = self.limits.mac_part(page);
         let quarter = self.limits.quarter(page);
         if quarter != self.quarter {
-            self.spilled.fill([0; SPILLED_WAYS]);
+            self.spilled.fill(Spilled::default());
             self.quarter = quarter;
         }
         self.set_limit();
@@ -328,20 +343,13 @@ impl Builder {
         self.table.is_full() || self.spare_for_flows() < FlowParts::NEW_BYTES_MIN + HOST_NAMES_BYTES_MAX
     }
 
-    /// Counts a packet without record whose flow was seen before in this quarter; whether it was.
-    #[inline]
-    pub(super) fn was_spilled(&mut self, hash: u64) -> bool {
-        let known = self.spilled[hash as usize % SPILLED].contains(&(hash | 1));
-        self.overflow_packets += u64::from(known);
-        known
-    }
-
     /// A packet of a flow without record: gives it one, or puts it into the quarter's filter.
     #[inline(never)]
     pub(super) fn new_flow(&mut self, key: &FlowKey, (slot, hash): (usize, u64), forward: bool, seen: Seen) {
         if self.takes_no_record() {
             return self.overflow(key, hash);
         }
+        self.enter_late();
         let mut flow = Flow {
             words: Words::of(key, 0, 0),
             first: seen.at,
@@ -383,11 +391,12 @@ impl Builder {
         if !places || new * width + HOST_NAMES_BYTES_MAX > spare {
             return None;
         }
-        let a = self.host_or_add(&key.a, key.version)?;
+        let [known_a, known_b] = known;
+        let a = known_a.ok().or_else(|| self.host_or_add(&key.a, key.version))?;
         let named = self.named[version];
         let mut bytes = new * width + FlowParts::host_bytes(a, named);
         self.named[version] = named.max(u32::from(a) + 1);
-        let b = self.host_or_add(&key.b, key.version)?;
+        let b = known_b.ok().or_else(|| self.host_or_add(&key.b, key.version))?;
         bytes += FlowParts::host_bytes(b, self.named[version]);
         self.named[version] = self.named[version].max(u32::from(b) + 1);
         Some(((a, b), bytes))
@@ -406,47 +415,12 @@ impl Builder {
         if version == 0 { self.hosts_v4.room() } else { self.hosts_v6.room() }
     }
 
-    fn host_or_add(&mut self, addr: &[u8; 16], version: u8) -> Option<u16> {
+    pub(super) fn host_or_add(&mut self, addr: &[u8; 16], version: u8) -> Option<u16> {
         match self.host(addr, version) {
             Ok(number) => Some(number),
             Err(Some(slot)) if version == 6 => Some(self.hosts_v6.add(slot, addr)),
             Err(Some(slot)) => Some(self.hosts_v4.add(slot, &v4(addr).to_be_bytes())),
             Err(None) => None,
-        }
-    }
-
-    /// Takes note of a packet whose flow has no record: its flow and hosts go into the quarter's filter.
-    #[cold]
-    fn overflow(&mut self, key: &FlowKey, hash: u64) {
-        if self.was_spilled(hash) {
-            return;
-        }
-        let set = &mut self.spilled[hash as usize % SPILLED];
-        set.rotate_right(1);
-        set[0] = hash | 1;
-        let bytes = self.limits.overflow_bytes as usize;
-        let filter = &mut self.overflow[self.quarter * bytes..][..bytes];
-        self.overflowed[self.quarter] = true;
-        let (a, b) = (host_key(&key.a, key.version), host_key(&key.b, key.version));
-        overflow::insert(filter, a);
-        overflow::insert(filter, b);
-        self.overflow_packets += 1;
-        self.overflow_flows += u64::from(overflow::insert(filter, overflow_flow_key_of(pair_key(a, b), key)));
-        for addr in [&key.a, &key.b] {
-            self.overflow_host(addr, key.version);
-        }
-    }
-
-    /// Hosts are named even then, as long as there is room, so that the catalog's filter stays exact for hosts.
-    fn overflow_host(&mut self, addr: &[u8; 16], version: u8) {
-        let width = if version == 6 { 16 } else { 4 };
-        match self.host(addr, version) {
-            Ok(_) => {}
-            Err(Some(_)) if width <= self.host_limit.saturating_sub(self.host_used) => {
-                self.host_used += width;
-                let _ = self.host_or_add(addr, version);
-            }
-            Err(_) => self.hosts_complete = false,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Hosts of one IP version, numbered in the order in which they are first seen.
 
+use prefetch_index::prefetch_index;
+
 /// An empty slot.
 const EMPTY: u16 = u16::MAX;
 
@@ -49,11 +51,23 @@ impl<const N: usize> Hosts<N> {
         self.addrs.get(usize::from(number))
     }
 
+    /// Where the search for a hash begins.
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.slots.len() as u64) >> 32) as usize
+    }
+
+    /// Has the memory fetch what a search for `hash` will look at first.
+    #[inline]
+    pub(super) fn fetch(&self, hash: u64) {
+        prefetch_index(&self.slots, self.home(hash));
+    }
+
     /// The number of `addr`, whose seeded hash is `hash`: `Ok` when it is known, else `Err` with the slot for
     /// [`Hosts::add`], `Err(None)` when there is no room.
     pub(super) fn find(&self, addr: &[u8; N], hash: u64) -> Result<u16, Option<usize>> {
         let slots = self.slots.len();
-        let mut slot = (((hash >> 32) * slots as u64) >> 32) as usize;
+        let mut slot = self.home(hash);
         loop {
             match self.slots[slot] {
                 EMPTY => return Err((self.addrs.len() < self.capacity).then_some(slot)),

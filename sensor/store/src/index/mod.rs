@@ -12,6 +12,7 @@ mod builder;
 mod hosts;
 mod indexer;
 mod macs;
+mod overflow;
 mod plain;
 mod seal;
 mod table;

@@ -5,10 +5,12 @@
 
 use hindcap_wire::flow::{AddrBytes, FlowKey};
 use hindcap_wire::packet::Packet;
-use hindcap_wire::packet::plain::{Ends, Plain};
+use hindcap_wire::packet::plain::{Ends, Plain, mapped};
+use prefetch_index::prefetch_index;
 
-use super::builder::{Builder, SPILLED, truncated_bit};
-use super::table::{Place, Words};
+use super::builder::{Builder, truncated_bit};
+use super::overflow::SPILLED;
+use super::table::{NO_RECORD, Place, Words};
 use super::waiting::Entry;
 
 impl Builder {
@@ -19,8 +21,8 @@ impl Builder {
     /// As [`Builder::observe`].
     #[inline(always)]
     pub fn observe_plain(&mut self, page: u16, plain: &Plain<'_>, packet: &Packet<'_>) {
-        if page != self.page {
-            self.turn_to(page);
+        if page != self.last_page {
+            self.move_to(page);
         }
         self.packets += 1;
         self.macs.observe_frame(plain.macs, self.mac_part);
@@ -31,16 +33,28 @@ impl Builder {
                 let ends = ((src, src_port), (dst, dst_port));
                 let (words, forward) = Words::of_ends(ends.0, ends.1, plain.vlan(), proto);
                 let hash = self.table.hash_v4(words);
-                let slot = self.table.home(hash) as u32;
-                self.waiting.push(Entry { words, hash, at, slot, bytes, tcp_flags, forward, bits })
+                let slot = self.table.fetch_home(hash);
+                let record = NO_RECORD;
+                self.waiting.push(Entry {
+                    words,
+                    hash,
+                    at,
+                    slot,
+                    record,
+                    bytes,
+                    page,
+                    tcp_flags,
+                    forward,
+                    bits,
+                })
             }
             Ends::V6(src, dst) => {
                 let key = (plain.vlan(), proto);
-                self.wait_v6((src, src_port), (dst, dst_port), key, (at, bytes, tcp_flags, bits))
+                self.wait_v6((src, src_port), (dst, dst_port), key, (at, bytes, page, tcp_flags, bits))
             }
         };
         if full {
-            self.settle();
+            self.go_on(false);
         }
     }
 
@@ -50,70 +64,110 @@ impl Builder {
         src: (&AddrBytes, u16),
         dst: (&AddrBytes, u16),
         (vlan, proto): (u16, u8),
-        (at, bytes, tcp_flags, bits): (u64, u32, u8, u8),
+        (at, bytes, page, tcp_flags, bits): (u64, u32, u16, u8, u8),
     ) -> bool {
         let forward = (u128::from_be_bytes(*src.0), src.1) <= (u128::from_be_bytes(*dst.0), dst.1);
         let ((a, a_port), (b, b_port)) = if forward { (src, dst) } else { (dst, src) };
         let key = FlowKey { a: *a, b: *b, a_port, b_port, vlan, proto, version: 6 };
         let (words, hash) = (Words::of(&key, 0, 0), self.table.hash_v6(&key));
-        let slot = self.table.home(hash) as u32;
-        self.waiting.push_v6(Entry { words, hash, at, slot, bytes, tcp_flags, forward, bits }, &key)
+        let slot = self.table.fetch_home(hash);
+        let record = NO_RECORD;
+        let entry = Entry { words, hash, at, slot, record, bytes, page, tcp_flags, forward, bits };
+        self.waiting.push_v6(entry, &key)
     }
 
-    /// Brings what waits into the tables, in the order in which it came: to be called before they are asked.
-    #[inline(never)]
-    pub fn settle(&mut self) {
-        self.bring_near();
-        for at in 0..self.waiting.len() {
-            let Some(entry) = self.waiting.get(at) else { break };
-            if entry.words.version() == 6 {
-                self.settle_v6(at);
-                continue;
-            }
-            let (words, hash, seen) = (entry.words, entry.hash, entry.seen());
-            match self.table.find_v4(words, hash, entry.slot as usize) {
-                Place::Found(number) => self.known(number, seen),
-                Place::Free { .. } if self.takes_no_record() && self.was_spilled(hash) => {}
-                Place::Free { slot, .. } => self.new_v4(words, (slot, hash), at),
-            }
-        }
-        self.waiting.clear();
-    }
-
-    #[inline(never)]
-    fn new_v4(&mut self, words: Words, place: (usize, u64), at: usize) {
-        if let Some(&entry) = self.waiting.get(at) {
-            self.new_flow(&words.key_v4(), place, entry.forward, entry.seen());
-        }
-    }
-
-    #[inline(never)]
-    fn settle_v6(&mut self, at: usize) {
-        let Some((&entry, &key)) = self.waiting.get_v6(at) else { return };
-        match self.find_v6(&key, entry.hash, entry.slot as usize) {
-            Place::Found(number) => self.known_apart(number, entry.seen()),
-            Place::Free { hash, .. } if self.takes_no_record() && self.was_spilled(hash) => {}
-            Place::Free { slot, hash } => self.new_flow(&key, (slot, hash), entry.forward, entry.seen()),
-        }
-    }
-
-    /// Reads what the waiting packets will need: these reads do not depend on each other, so that the processor waits
-    /// for the memory behind all of them at once.
+    /// Brings all that waits into the tables, in the order in which it came: to be called before they are asked.
     #[inline]
-    fn bring_near(&mut self) {
-        let mut sum = 0;
-        for entry in self.waiting.entries_mut() {
-            sum ^= self.table.touch(entry.slot as usize);
+    pub fn settle(&mut self) {
+        if !self.waiting.is_empty() {
+            self.go_on(true);
+            self.go_on(true);
+            self.enter_late();
         }
-        for entry in self.waiting.entries_mut() {
-            let (slot, flow) = self.table.likely(entry.hash, entry.slot as usize);
-            entry.slot = slot as u32;
-            sum ^= match flow {
-                Some(flow) => self.arena.touch(&flow.chain),
-                None => self.spilled[entry.hash as usize % SPILLED][0] as u32,
-            };
+    }
+
+    /// Brings the packets whose records are near into the tables, and the records of the others near: of `all`, or without
+    /// the fresh ones.
+    #[inline(never)]
+    fn go_on(&mut self, all: bool) {
+        let end = self.fetch_far(all);
+        for number in self.waiting.near() {
+            let entry = self.waiting.get(number);
+            let (words, record, page, seen) = (entry.words, entry.record, entry.page, entry.seen());
+            if page != self.page {
+                self.turn_to(page);
+            }
+            if self.table.is_v4(record, words) {
+                self.known(record, seen);
+            } else {
+                self.enter_slowly(number);
+            }
         }
-        std::hint::black_box(sum);
+        self.waiting.advance(end);
+    }
+
+    /// A packet of IPv6, or whose flow had no record a moment ago.
+    #[inline(never)]
+    fn enter_slowly(&mut self, number: usize) {
+        let entry = self.waiting.get(number);
+        if entry.words.version() == 6 {
+            return self.settle_v6(number);
+        }
+        let (words, hash, slot) = (entry.words, entry.hash, entry.slot as usize);
+        match self.table.find_v4(words, hash, slot) {
+            Place::Found(record) => self.known_apart(record, self.waiting.get(number).seen()),
+            Place::Free { .. } if self.takes_no_record() && self.was_spilled(hash) => {}
+            Place::Free { slot, .. } => self.new_v4(words, (slot, hash), number),
+        }
+    }
+
+    #[inline(never)]
+    fn new_v4(&mut self, words: Words, place: (usize, u64), number: usize) {
+        let entry = *self.waiting.get(number);
+        self.new_flow(&words.key_v4(), place, entry.forward, entry.seen());
+    }
+
+    fn settle_v6(&mut self, number: usize) {
+        let (entry, key) = (self.waiting.get(number), self.waiting.key(number));
+        let (hash, forward, seen) = (entry.hash, entry.forward, entry.seen());
+        match self.find_v6(key, hash, entry.slot as usize) {
+            Place::Found(record) => self.known_apart(record, seen),
+            Place::Free { .. } if self.takes_no_record() && self.was_spilled(hash) => {}
+            Place::Free { slot, .. } => {
+                let key = *self.waiting.key(number);
+                self.new_flow(&key, (slot, hash), forward, seen);
+            }
+        }
+    }
+
+    /// Has the memory fetch what far packets will need, while others are looked at; up to which. No result depends on it.
+    #[inline]
+    fn fetch_far(&mut self, all: bool) -> usize {
+        let (takes_records, far) = (!self.takes_no_record(), self.waiting.far(all));
+        for number in far.clone() {
+            let entry = self.waiting.get_mut(number);
+            let (slot, record) = self.table.fetch_likely(entry.hash, entry.slot as usize);
+            (entry.slot, entry.record) = (slot as u32, record);
+            if record == NO_RECORD {
+                prefetch_index(&self.spilled, entry.hash as usize % SPILLED);
+                if takes_records {
+                    self.fetch_ends(number);
+                }
+            }
+        }
+        far.end
+    }
+
+    #[inline(never)]
+    fn fetch_ends(&self, number: usize) {
+        let words = self.waiting.get(number).words;
+        if words.version() == 6 {
+            let FlowKey { a, b, .. } = self.waiting.key(number);
+            self.fetch_hosts(a, b, 6);
+        } else {
+            let (a, b) = words.ends();
+            self.fetch_hosts(&mapped(a), &mapped(b), 4);
+        }
     }
 }
 

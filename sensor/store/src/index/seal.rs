@@ -39,7 +39,7 @@ impl Builder {
     /// can be looked at.
     #[must_use]
     pub fn encode(&self, out: Vec<u8>) -> Vec<u8> {
-        debug_assert!(self.waiting.is_empty(), "packets wait");
+        debug_assert!(self.waiting.is_empty() && self.late.is_empty(), "packets wait");
         let mut encoder = Encoder::new(&self.limits, out);
         encoder.tables(&Tables {
             pages: &self.pages,

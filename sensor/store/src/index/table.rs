@@ -4,10 +4,13 @@ use hindcap_wire::flow::FlowKey;
 use hindcap_wire::index::FlowParts;
 use hindcap_wire::index::keys::{fold, halves};
 use hindcap_wire::packet::plain::mapped;
+use prefetch_index::prefetch_index;
 
 use super::arena::Chain;
 
-/// An empty slot; no record has number 0xFFFF.
+/// The number of no record.
+pub(super) const NO_RECORD: u16 = u16::MAX;
+/// An empty slot.
 const EMPTY: u32 = u32::MAX;
 
 /// Bits of [`Flow::bits`].
@@ -220,26 +223,36 @@ impl Table {
         (((hash >> 32) * self.slots.len() as u64) >> 32) as usize
     }
 
-    /// What lies in a slot: of no meaning but to have it near.
+    /// The same, for a search that comes soon: has the slot fetched.
     #[inline]
-    pub(super) fn touch(&self, slot: usize) -> u32 {
-        self.slots[slot]
+    pub(super) fn fetch_home(&self, hash: u64) -> u32 {
+        let slot = self.home(hash);
+        prefetch_index(&self.slots, slot);
+        slot as u32
     }
 
-    /// From `slot` on, the first that is empty or has the tag of `hash`, and the record it names: the only one the flow
-    /// may have, but for others of the same tag. Records added later do not move the slot.
+    /// From `slot` on, the first that is empty or has the tag of `hash`, and the record that it names, which is fetched:
+    /// the only one the flow may have, but for others of the same tag. Records added later do not move the slot.
     #[inline]
-    pub(super) fn likely(&self, hash: u64, mut slot: usize) -> (usize, Option<&Flow>) {
+    pub(super) fn fetch_likely(&self, hash: u64, mut slot: usize) -> (usize, u16) {
         loop {
             let taken = self.slots[slot];
             if taken == EMPTY {
-                return (slot, None);
+                return (slot, NO_RECORD);
             }
+            let number = taken as u16;
             if (taken >> 16) as u16 == hash as u16 {
-                return (slot, self.flows.get(usize::from(taken as u16)));
+                prefetch_index(&self.flows, usize::from(number));
+                return (slot, number);
             }
             slot = if slot + 1 == self.slots.len() { 0 } else { slot + 1 };
         }
+    }
+
+    /// Whether the flow of `words` is one of IPv4, and `number` its record.
+    #[inline]
+    pub(super) fn is_v4(&self, number: u16, words: Words) -> bool {
+        words.version() == 4 && self.flows.get(usize::from(number)).is_some_and(|flow| flow.words == words)
     }
 
     #[inline]
