@@ -122,8 +122,10 @@ fn alarm() -> Alarm {
     Alarm { code: "link_down".into(), severity: Severity::Critical, text, advice, since: AT }
 }
 
-fn wear() -> WearStatus {
-    WearStatus {
+fn card() -> CardStatus {
+    CardStatus {
+        place: "fat:/dev/nvme0n1".into(),
+        label: "OFFICE 7".into(),
         medium: MediumStatus {
             kind: MediumKind::Nvme,
             name: "nvme0n1".into(),
@@ -135,6 +137,17 @@ fn wear() -> WearStatus {
             written_bytes: Some(127_500_000_000_000),
             media_errors: Some(0),
         },
+        state: CardState::ReadOnly,
+        since: Some(AT),
+        detail: "write: Read-only file system".into(),
+        swapped: Some(CardSwap { at: AT, before: "0a".repeat(16), now: "0b".repeat(16) }),
+        segments: Some(CardSegments { whole: 807, missing: 2 }),
+        event_segments: Some(CardSegments { whole: 379, missing: 0 }),
+    }
+}
+
+fn wear() -> WearStatus {
+    WearStatus {
         bytes_captured: 1_000_000_000,
         bytes_written: 1_004_000_000,
         writes: 1_000,
@@ -180,6 +193,7 @@ fn status() -> Status {
         unsigned_requests: true,
         capture: Some(capture),
         store: Some(store),
+        card: Some(card()),
         wear: Some(wear()),
         events: Some(EventsStatus {
             quota_bytes: 400_000_000,
@@ -197,7 +211,11 @@ fn status() -> Status {
             left_out: LeftOut { packets: 5, truncated: 6, bytes: 7 },
             stored: LeftOut { packets: 50, truncated: 60, bytes: 70 },
         }),
-        clock: ClockStatus { state: ClockState::Synchronised, utc_offset_secs: 3_600 },
+        clock: ClockStatus {
+            state: ClockState::Synchronised,
+            utc_offset_secs: 3_600,
+            offset: Some(ClockOffset { nanos: 1_700_000_000_000_000_000, until: AT }),
+        },
         machine: MachineStatus { load_percent: Some(12), ..Default::default() },
         jobs: JobStatus { queued: 1, running: 1, delivering: 0, ended: 4, rejected: 2 },
         config_hash: "c0ffee".into(),
@@ -423,6 +441,31 @@ fn a_status_is_small() {
     let shorter = Status { alarms: vec![alarm(); ALARMS_SHOWN_MAX + 3], ..self::status() }.fit();
     assert!(shorter.alarms.len() > status.alarms.len() && shorter.alarms.len() <= ALARMS_SHOWN_MAX);
     assert_eq!(self::status().fit(), self::status(), "what fits stays");
+}
+
+/// Whatever stands in it, and whatever JSON makes of it.
+#[test]
+fn a_status_fits_its_message() {
+    let whole = status();
+    for letter in ["x", "\u{1}", "\u{20ac}", "\""] {
+        let text = letter.repeat(100_000);
+        let mut status = Status { description: text.clone(), alarms: vec![alarm(); 8], ..whole.clone() };
+        let card = status.card.as_mut().unwrap();
+        (card.detail, card.label) = (text.clone(), text.clone());
+        status.capture.as_mut().unwrap().interface = text.clone();
+        let status = status.fit();
+        let bytes = encode(&status, Encoding::Json).unwrap().len();
+        assert!(bytes <= STATUS_BYTES_MAX, "{letter:?}: {bytes} bytes");
+        assert!(status.description.ends_with(CUT_MARK), "{letter:?}");
+        assert!(status.description.len() > 50 && status.description.len() <= DESCRIPTION_BYTES_MAX);
+    }
+    let long = "x".repeat(DESCRIPTION_BYTES_MAX);
+    let status = Status { description: long.clone(), ..whole }.fit();
+    assert_eq!(
+        (status.description, status.alarms.len()),
+        (long, 1),
+        "what a configuration may say is shown whole"
+    );
 }
 
 #[test]

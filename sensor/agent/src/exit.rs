@@ -20,6 +20,12 @@ impl Failure {
         Self { code, doing: None, source: source.into() }
     }
 
+    /// The cause as what it is, when it is that.
+    #[must_use]
+    pub fn cause<E: Error + 'static>(&self) -> Option<&E> {
+        self.source.downcast_ref()
+    }
+
     /// Says what was being done.
     #[must_use]
     pub fn doing(mut self, what: impl Into<String>) -> Self {

@@ -9,6 +9,7 @@ mod stdout;
 pub mod alarms;
 pub mod capture;
 pub mod card;
+mod card_status;
 mod check;
 pub mod cli;
 pub mod clock;

@@ -11,11 +11,14 @@ use hindcap_store::{
 };
 use hindcap_wire::drops::DropCounts;
 use hindcap_wire::ledger::Happened;
-use hindcap_wire::message::{EventsStatus, HeldStatus, StoreStatus, WearStatus};
+use hindcap_wire::message::{
+    CardSegments, CardStatus, ClockOffset, ClockStatus, EventsStatus, HeldStatus, StoreStatus, WearStatus,
+};
 use hindcap_wire::policy::{LeftOut, PolicyStep};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 use serde::Serialize;
 
+use crate::card_status::{self, CardSeen};
 use crate::exit::Failure;
 use crate::hold::usable;
 use crate::lock::holder;
@@ -52,13 +55,21 @@ pub struct StoreReport {
     pub policy: Option<PolicyStep>,
     /// What policy left out of the segments that the store holds.
     pub left_out: LeftOut,
-    /// Clock state at the newest commit.
-    pub clock: ClockState,
+    /// Clock state at the newest commit, and how far off it was before it was set the last time.
+    pub clock: ClockStatus,
+    /// In which boot that was.
+    #[serde(skip)]
+    pub clock_boot: Option<u64>,
     /// The same as the state on the medium has it, at most ten minutes old.
     #[serde(skip)]
     pub worn: Wear,
-    /// The medium, and what has gone to it.
+    /// What has gone to the medium.
     pub wear: Option<WearStatus>,
+    /// What was seen of the medium.
+    #[serde(skip)]
+    pub seen: CardSeen,
+    /// The medium; absent before it was looked at.
+    pub card: Option<CardStatus>,
     /// What also goes into the status at the broker.
     pub store: StoreStatus,
     /// The event ring, where there is one.
@@ -70,12 +81,18 @@ pub struct StoreReport {
 /// Reads the store at `path`.
 ///
 /// # Errors
-/// There is no store, or it cannot be read.
-pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
+/// There is no store, or it cannot be read; what is known of its medium all the same.
+pub fn store_report(path: &Path) -> Result<StoreReport, (Failure, CardStatus)> {
     let medium = MediumWatch::start(path.to_owned(), SYS.into(), readers());
-    let mut report = look(path, true)?;
-    let (_, seen) = medium.first(FIRST_LOOK);
-    report.wear = Some(wear::status(&report.worn, report.worn.plan.as_ref(), &seen));
+    let report = look(path, true);
+    let (_, disk) = medium.first(FIRST_LOOK);
+    let card = card_status::status(path, &disk, report.as_ref().map(|report| &report.seen), None);
+    let mut report = match report {
+        Ok(report) => report,
+        Err(failure) => return Err((failure, card)),
+    };
+    report.card = Some(card);
+    report.wear = Some(wear::status(&report.worn, report.worn.plan.as_ref(), &disk));
     Ok(report)
 }
 
@@ -83,8 +100,8 @@ pub fn store_report(path: &Path) -> Result<StoreReport, Failure> {
 ///
 /// # Errors
 /// As [`store_report`].
-pub fn store_status(path: &Path) -> Result<(StoreStatus, HeldStatus, Wear, LeftOut), Failure> {
-    look(path, false).map(|report| (report.store, report.held, report.worn, report.left_out))
+pub fn store_status(path: &Path) -> Result<StoreReport, Failure> {
+    look(path, false)
 }
 
 /// How far back the store at `path` reaches when it is full, seconds, at the rate of late; `None` when not known.
@@ -137,11 +154,15 @@ pub fn age_report(path: &Path) -> Result<AgeReport, Failure> {
 
 fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     let (volume, state) = open_reader(path)?;
-    let (geometry, usable) = (volume.geometry(), usable(&volume));
+    let geometry = volume.geometry();
+    let label = volume.label().unwrap_or_default();
+    let on_card = card_status::segments(&volume);
+    let usable = on_card.whole;
     let mut reader = Reader::open(volume, ReaderOptions::default())?;
     let (drops_open, left_out_open) =
         if into_open { missing_of_open(&mut reader)? } else { Default::default() };
     let policy = if into_open { policy_of_newest(&mut reader)? } else { None };
+    let clock_offset = clock_offset(&reader);
     let segments = reader.segments();
     let sum = |field: fn(&SegmentInfo) -> u64| segments.iter().map(field).fold(0_u64, u64::saturating_add);
     let newest = segments.last();
@@ -154,6 +175,15 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
         segments.iter().filter(told).fold(left_out_open, |sum, segment| sum.plus(&segment.left_out));
     let drops_told =
         segments.iter().filter(told).fold(0_u64, |sum, segment| sum.saturating_add(segment.drops.total()));
+    let (events, event_segments) = match events_status(path) {
+        // A status at the broker tells of the ring whatever became of the other.
+        Err(failure) if !into_open => {
+            log::debug!("status of the event ring: {failure}");
+            None
+        }
+        events => events?,
+    }
+    .unzip();
     Ok(StoreReport {
         path: path.display().to_string(),
         uuid: state.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -168,9 +198,16 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
         drops_open,
         policy,
         left_out,
-        clock: newest.map_or(ClockState::Unknown, |segment| segment.clock),
+        clock: ClockStatus {
+            state: newest.map_or(ClockState::Unknown, |segment| segment.clock),
+            offset: clock_offset.map(|(_, offset)| offset),
+            ..ClockStatus::default()
+        },
+        clock_boot: clock_offset.map(|(boot, _)| boot),
         worn: state.wear,
         wear: None,
+        seen: CardSeen { label, segments: on_card, event_segments },
+        card: None,
         store: StoreStatus {
             quota_bytes: layout::store_bytes(geometry.segment_bytes, geometry.segments),
             used_bytes: segments.len() as u64 * u64::from(geometry.segment_bytes),
@@ -179,7 +216,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
             newest: with_packets(segments).map(|segment| segment.last).max(),
             retention_forecast_secs: retention_forecast(segments, usable.saturating_sub(share.segments)),
         },
-        events: events_status(path)?,
+        events,
         held: HeldStatus {
             share,
             next_expiry: state.keep.next_expiry(),
@@ -189,13 +226,20 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     })
 }
 
+/// How far the clock was off before it was set, and in which boot: the last time that this is known to have happened.
+fn clock_offset(reader: &Reader<AnyReader>) -> Option<(u64, ClockOffset)> {
+    let remarks = reader.clock_remarks();
+    let known = remarks.iter().rev().find_map(|remark| Some((remark, remark.offset?)));
+    known.map(|(remark, nanos)| (remark.boot, ClockOffset { nanos, until: remark.truly.end }))
+}
+
 /// What there is to say about the event ring of the store at `path`; `None` without one.
 ///
 /// # Errors
 /// It has one that cannot be read.
-pub fn events_status(path: &Path) -> Result<Option<EventsStatus>, Failure> {
+fn events_status(path: &Path) -> Result<Option<(EventsStatus, CardSegments)>, Failure> {
     let Some((volume, _)) = open_events_reader(path)? else { return Ok(None) };
-    let geometry = volume.geometry();
+    let (geometry, on_card) = (volume.geometry(), card_status::segments(&volume));
     let reader = Reader::open(volume, ReaderOptions::default())?;
     let segments = reader.segments();
     let holding = with_packets(segments).count() as u64;
@@ -210,7 +254,7 @@ pub fn events_status(path: &Path) -> Result<Option<EventsStatus>, Failure> {
     if let Some((_, list)) = open_pins(path)? {
         sum_up(&mut status, &decode(&list));
     }
-    Ok(Some(status))
+    Ok(Some((status, on_card)))
 }
 
 /// The last policy step that the newest segment tells of, unless a recorder without a policy has started since.
@@ -321,5 +365,38 @@ mod tests {
         {
             assert_eq!(ago(secs * NANOS_PER_SEC), text);
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_while_recording_is_told() {
+        use hindcap_store::{Reading, RecorderOptions, Store, StoreOptions, StoreSize};
+        use hindcap_wire::packet::{Interface, LinkType, Packet};
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let options =
+            StoreOptions { segment_bytes: 4 << 20, ..StoreOptions::new(&path, StoreSize::Bytes(32 << 20)) };
+        let store = Store::create_any(&options).unwrap();
+        let options = RecorderOptions { boot: 7, ..RecorderOptions::inline() };
+        let at = |secs: u64, base: u64, clock| Reading {
+            wall: Timestamp((base + secs) * NANOS_PER_SEC),
+            monotonic_nanos: secs * NANOS_PER_SEC,
+            clock,
+        };
+        let (unset, set) = (ClockState::NotSynchronised, ClockState::Synchronised);
+        let mut recorder = store.recorder(options, at(1, 0, unset)).unwrap();
+        let ethernet = Interface { link_type: LinkType::ETHERNET, snaplen: 0, name: "eth1".into() };
+        let interface = recorder.interface(&ethernet).unwrap();
+        for now in [at(10, 0, unset), at(20, 0, unset), at(30, 1_790_000_000, set)] {
+            recorder.tick(now, DropCounts::default());
+            recorder.push(&Packet { timestamp: now.wall, interface, orig_len: 60, bytes: &[2; 60] });
+            recorder.flush();
+        }
+        recorder.close(at(31, 1_790_000_000, set)).unwrap();
+        let report = store_status(&path).unwrap();
+        assert_eq!((report.clock.state, report.clock_boot), (set, Some(7)));
+        let offset = report.clock.offset.expect("the clock was set");
+        assert_eq!(offset.nanos, 1_790_000_000 * NANOS_PER_SEC as i64);
+        assert_eq!(offset.until.secs(), 1_790_000_020, "the last that was recorded before");
     }
 }

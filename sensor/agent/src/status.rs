@@ -2,7 +2,7 @@
 
 use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::Bytes;
-use hindcap_wire::message::{HeldStatus, WearStatus};
+use hindcap_wire::message::{CardStatus, HeldStatus, WearStatus};
 use hindcap_wire::policy::PolicyStep;
 
 use crate::cli::WholeStoreArgs;
@@ -17,10 +17,11 @@ use crate::report::{StoreReport, ago, between, store_report};
 pub fn status(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let report = match store_report(&args.store.store) {
         Ok(report) => report,
-        Err(failure) => {
+        Err((failure, card)) => {
             if args.json {
                 let path = args.store.store.display().to_string();
-                say!("{}", serde_json::json!({ "path": path, "store": null, "error": failure.to_string() }));
+                let error = failure.to_string();
+                say!("{}", serde_json::json!({ "path": path, "store": null, "error": error, "card": card }));
             }
             return Err(failure.doing("status"));
         }
@@ -79,7 +80,8 @@ fn print(report: &StoreReport) {
             }
         }
     }
-    for (name, text) in report.wear.iter().flat_map(WearStatus::lines) {
+    let card = report.card.iter().flat_map(CardStatus::lines);
+    for (name, text) in card.chain(report.wear.iter().flat_map(WearStatus::lines)) {
         say!("{name:<11} {text}");
     }
     say!("dropped     {}", report.drops_total);
@@ -103,7 +105,7 @@ fn print(report: &StoreReport) {
             Counted(report.segments_without_flows.into(), "segment")
         );
     }
-    say!("clock       {}", report.clock.name());
+    say!("clock       {}", report.clock);
 }
 
 fn print_held(held: &HeldStatus) {

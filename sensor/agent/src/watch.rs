@@ -9,6 +9,7 @@ use hindcap_wire::message::Severity;
 use hindcap_wire::time::Timestamp;
 
 use crate::alarms::{Alarms, code};
+use crate::card_status::hex;
 use crate::report::AgeReport;
 
 /// How long the alarm of a swapped card stands.
@@ -30,10 +31,6 @@ const fn medium_code(trouble: Trouble) -> &'static str {
         Trouble::Busy => code::MEDIUM_BUSY,
         Trouble::Failing => code::MEDIUM_FAILING,
     }
-}
-
-fn hex(uuid: &[u8; 16]) -> String {
-    uuid.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// See the module; the main thread calls it.

@@ -47,7 +47,6 @@ pub fn status(wear: &Wear, plan: Option<&Plan>, look: &Look) -> WearStatus {
         cutoff_bytes: wear.budget.step.cutoff_bytes(),
     });
     WearStatus {
-        medium: look.status(),
         bytes_captured: odometer.captured_bytes,
         bytes_written: odometer.written_bytes,
         writes: odometer.writes,

@@ -21,6 +21,12 @@ fn done(args: &[&str]) -> String {
     text(&output.stdout)
 }
 
+/// What a status says of the card, also where there is none.
+fn card_of(args: &[&str]) -> serde_json::Value {
+    let status: serde_json::Value = serde_json::from_slice(&hindcapd(args).stdout).expect("always JSON");
+    status["card"].clone()
+}
+
 /// A classic savefile of `packets` UDP packets from 10.0.0.1 to 10.0.0.2.
 fn savefile(path: &Path, packets: u32) {
     let mut bytes = Vec::new();
@@ -50,6 +56,10 @@ fn a_card_does_what_a_directory_does() {
     let made =
         done(&["format", &store, "--image", "64MiB", "--segment", "4MiB", "--erase-unit", "1MiB", "--yes"]);
     assert!(made.contains("segments of 4MiB, aligned to 1MiB"), "{made}");
+    let card = card_of(&["status", "--json", "--store", &store]);
+    assert_eq!((&card["state"], &card["label"]), (&"present".into(), &"HINDCAP".into()), "{card}");
+    assert_eq!((&card["place"], &card["segments"]["missing"]), (&store.clone().into(), &0.into()), "{card}");
+    assert!(card["since"].is_null() && card["segments"]["whole"].as_u64() > Some(8), "{card}");
     done(&["import", "--store", &store, &input]);
     let status = done(&["status", "--store", &store]);
     assert!(status.contains("3000") || status.contains("3,000"), "{status}");
@@ -78,6 +88,8 @@ fn a_card_does_what_a_directory_does() {
     );
     let small = hindcapd(&["format", &format!("fat:{}", at("small.img")), "--image", "9MiB", "--yes"]);
     assert!(text(&small.stderr).contains("too small: two segments"), "{}", text(&small.stderr));
+    assert_eq!(card_of(&["status", "--json", "--store", &store])["state"], "foreign");
+    assert_eq!(card_of(&["status", "--json", "--store", "fat:/nonexistent/card"])["state"], "missing");
     let none = hindcapd(&["status", "--store", &store]);
     assert!(
         text(&none.stderr).contains("no Hindcap card: it holds something unknown"),

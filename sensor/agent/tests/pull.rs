@@ -80,6 +80,7 @@ fn a_card_that_comes_and_goes() {
         let said = |text: &str| fs::read_to_string(at("log")).unwrap().contains(text);
         until("the alarm", || said("medium_missing"));
         assert!(status(&store)["error"].is_string(), "{}", status(&store));
+        assert_eq!(status(&store)["card"]["state"], "missing");
         assert!(netns::try_ip("addr replace 192.0.2.1/24 dev va"));
         assert!(netns::try_ip("neigh replace 192.0.2.2 lladdr 02:00:00:00:00:02 dev va"));
         send(50);

@@ -64,6 +64,8 @@ pub struct Health {
     message: Mutex<Option<String>>,
     medium: Mutex<Option<MediumTrouble>>,
     swapped: Mutex<Option<Swapped>>,
+    /// Since when the medium is recorded to; 0: nobody knows.
+    present_since: AtomicU64,
     warning: Mutex<Option<String>>,
     /// Why the segment that was to be emptied last could not be.
     emptying_fails: Mutex<Option<(Timestamp, String)>>,
@@ -105,6 +107,8 @@ pub struct HealthSnapshot {
     pub packets_kept: u64,
     /// Why the medium is not recorded to; `None` while it is.
     pub medium: Option<MediumTrouble>,
+    /// Since when it is, or was before it was in trouble; `None` when nobody knows.
+    pub present_since: Option<Timestamp>,
     /// The last time that another card was found in the place of the one before.
     pub swapped: Option<Swapped>,
     /// What has gone to the medium since the store was made.
@@ -148,6 +152,7 @@ impl Health {
             dropped: DropCounts(std::array::from_fn(|cause| get(&self.dropped[cause]))),
             packets_kept: get(&self.packets_kept),
             medium: text(&self.medium),
+            present_since: Some(get(&self.present_since)).filter(|at| *at != 0).map(Timestamp),
             swapped: text(&self.swapped),
             wear: *self.wear.lock().unwrap_or_else(PoisonError::into_inner),
             warning: text(&self.warning),
@@ -253,8 +258,11 @@ impl Health {
         set(&self.medium, Some(MediumTrouble { trouble, since, detail }));
     }
 
-    /// The medium is recorded to.
-    pub(crate) fn medium_works(&self) {
+    /// The medium is recorded to, since `at` where that is known.
+    pub(crate) fn medium_works(&self, at: Option<Timestamp>) {
+        if at.is_some() || self.medium().is_some() {
+            self.present_since.store(at.map_or(0, |at| at.0.max(1)), Ordering::Relaxed);
+        }
         set(&self.medium, None);
     }
 

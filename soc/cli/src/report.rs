@@ -7,7 +7,7 @@ use hindcap_soc_api::{Event, SensorView};
 use hindcap_wire::counted::Counted;
 use hindcap_wire::drops::DropCause;
 use hindcap_wire::message::answer::Bytes;
-use hindcap_wire::message::{Status, WearStatus};
+use hindcap_wire::message::{CardStatus, Status, WearStatus};
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -170,7 +170,8 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
             let _ = writeln!(text, "  retention: {} at the rate of late", span(secs));
         }
     }
-    for (name, line) in status.wear.iter().flat_map(WearStatus::lines) {
+    let card = status.card.iter().flat_map(CardStatus::lines);
+    for (name, line) in card.chain(status.wear.iter().flat_map(WearStatus::lines)) {
         let _ = writeln!(text, "  {name}: {line}");
     }
     if let Some(events) = &status.events {
@@ -206,7 +207,7 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
             let _ = writeln!(text, "  least age: {} are asked for", span(secs));
         }
     }
-    let _ = writeln!(text, "  clock: {}", status.clock.state.name());
+    let _ = writeln!(text, "  clock: {}", status.clock);
     let jobs = status.jobs;
     let _ = writeln!(
         text,

@@ -10,6 +10,7 @@ pub mod ack;
 pub mod alarm;
 pub mod answer;
 pub mod blob;
+pub mod card;
 pub mod codec;
 pub mod hold;
 pub mod jobs;
@@ -25,6 +26,7 @@ pub mod wear;
 pub use ack::{Ack, ChunkSet};
 pub use alarm::{Alarm, Event, EventBody, Severity};
 pub use blob::{Blob, Inner, Sha256};
+pub use card::{CardSegments, CardState, CardStatus, CardSwap};
 pub use codec::{Encoding, MessageError, RequestError, decode, decode_envelope, decode_request, encode};
 pub use hold::{Held, HeldShare, Hold, HoldId, HoldInfo, HoldList, HoldPart, Release, Released};
 pub use jobs::{JOB_TEXT_BYTES_MAX, JobInfo, JobList, JobStage};
@@ -36,8 +38,8 @@ pub use request::{
     Cancel, Envelope, EstimateOf, Extract, Format, Limits, Operation, Request, Search, Signature,
 };
 pub use status::{
-    CaptureStatus, ClockStatus, EventsStatus, HeldStatus, JobStatus, MachineStatus, MqttSession,
-    PolicyStatus, STATUS_BYTES_MAX, State, Status, StoreStatus,
+    CUT_MARK, CaptureStatus, ClockOffset, ClockStatus, DESCRIPTION_BYTES_MAX, EventsStatus, HeldStatus,
+    JobStatus, MachineStatus, MqttSession, PolicyStatus, STATUS_BYTES_MAX, State, Status, StoreStatus,
 };
 pub use summary::{Summarise, Summary, Talker, Top, Traffic};
 pub use topic::{Channel, SensorId};

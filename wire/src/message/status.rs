@@ -2,10 +2,12 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::alarm::{ALARMS_SHOWN_MAX, Alarm};
+use super::card::CardStatus;
 use super::codec::{Encoding, encode};
 use super::hold::HeldShare;
 use super::topic::SensorId;
@@ -13,7 +15,7 @@ use super::ulid::Ulid;
 use super::wear::WearStatus;
 use crate::drops::DropCounts;
 use crate::policy::{LeftOut, Policy};
-use crate::time::{ClockState, Timestamp};
+use crate::time::{ClockState, NANOS_PER_SEC, Timestamp};
 
 /// One connection of one run of the sensor: the run's identifier and a count of its connections. A last will is about
 /// the connection that registered it and says nothing about later ones.
@@ -74,7 +76,9 @@ pub struct Status {
     pub capture: Option<CaptureStatus>,
     /// What is stored.
     pub store: Option<StoreStatus>,
-    /// The medium below the store, and its wear.
+    /// The medium that the store lies on; absent where there is none.
+    pub card: Option<CardStatus>,
+    /// Its wear.
     pub wear: Option<WearStatus>,
     /// What was pinned, where the store has an event ring.
     pub events: Option<EventsStatus>,
@@ -188,6 +192,34 @@ pub struct ClockStatus {
     pub state: ClockState,
     /// The local zone's offset from UTC, seconds.
     pub utc_offset_secs: i32,
+    /// How far off it was in this boot before it was set, as far as the store reaches back; absent: nothing was recorded by a
+    /// clock that was off, or it has not been set yet.
+    pub offset: Option<ClockOffset>,
+}
+
+/// How far a clock was off before it was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// What is added to the times that were recorded, nanoseconds: above zero the clock was behind.
+    pub nanos: i64,
+    /// Until when it was off, true time.
+    pub until: Timestamp,
+}
+
+impl fmt::Display for ClockOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.nanos < 0 { "ahead" } else { "behind" };
+        // Whole seconds are what a person compares.
+        let secs = self.nanos.unsigned_abs() / NANOS_PER_SEC;
+        write!(f, "{secs} s {way} until {}; times recorded before are given out corrected", self.until)
+    }
+}
+
+impl fmt::Display for ClockStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.state.name())?;
+        self.offset.map_or(Ok(()), |offset| write!(f, "; it was {offset}"))
+    }
 }
 
 /// The machine.
@@ -221,10 +253,20 @@ pub struct JobStatus {
 /// Bytes of a status as JSON: every sensor's newest one is kept by the broker.
 pub const STATUS_BYTES_MAX: usize = 4096;
 
+/// Longest description that a status shows, bytes, with [`CUT_MARK`] where it was cut. A configuration that has a longer one is
+/// refused.
+pub const DESCRIPTION_BYTES_MAX: usize = 512;
+/// Longest of its other texts, bytes: names, versions, identifiers.
+const TEXT_BYTES_MAX: usize = 160;
+/// Stands behind a text that was cut.
+pub const CUT_MARK: &str = "...";
+
 impl Status {
-    /// The same in at most [`STATUS_BYTES_MAX`]: the alarms that matter least go first, and are counted.
+    /// The same in at most [`STATUS_BYTES_MAX`]: texts that nobody bounded are cut and marked; then the alarms that matter least
+    /// go, and are counted; at last the description.
     #[must_use]
     pub fn fit(mut self) -> Self {
+        self.cut_texts();
         let too_long = |status: &Self| {
             status.alarms.len() > ALARMS_SHOWN_MAX
                 || encode(status, Encoding::Json).is_ok_and(|bytes| bytes.len() > STATUS_BYTES_MAX)
@@ -232,7 +274,25 @@ impl Status {
         while too_long(&self) && self.alarms.pop().is_some() {
             self.alarms_more += 1;
         }
+        // Quotes take two bytes of JSON each.
+        if too_long(&self) {
+            cut(&mut self.description, DESCRIPTION_BYTES_MAX / 8);
+        }
         self
+    }
+
+    fn cut_texts(&mut self) {
+        cut(&mut self.description, DESCRIPTION_BYTES_MAX);
+        for text in [&mut self.version, &mut self.boot_id, &mut self.config_hash] {
+            cut(text, TEXT_BYTES_MAX);
+        }
+        if let Some(capture) = &mut self.capture {
+            cut(&mut capture.interface, TEXT_BYTES_MAX);
+        }
+        if let Some(card) = &mut self.card {
+            cut(&mut card.label, TEXT_BYTES_MAX);
+            cut(&mut card.detail, TEXT_BYTES_MAX);
+        }
     }
 
     /// A status of `sensor` of which nothing more is known.
@@ -250,6 +310,7 @@ impl Status {
             unsigned_requests: false,
             capture: None,
             store: None,
+            card: None,
             wear: None,
             events: None,
             policy: None,
@@ -260,6 +321,58 @@ impl Status {
             alarms: Vec::new(),
             alarms_more: 0,
             held: None,
+        }
+    }
+}
+
+/// Cuts `text` to `most` bytes, its mark included. What is no character to be read becomes a blank: it would break lines, and
+/// takes six bytes of JSON each.
+fn cut(text: &mut String, most: usize) {
+    if text.contains(char::is_control) {
+        *text = text.replace(char::is_control, " ");
+    }
+    if text.len() <= most {
+        return;
+    }
+    let mut end = most.saturating_sub(CUT_MARK.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text.push_str(CUT_MARK);
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_off_is_told_with_its_offset() {
+        let until = Timestamp::from_parts(1_790_000_000, 0);
+        let clock = |nanos| ClockStatus {
+            state: ClockState::Synchronised,
+            offset: Some(ClockOffset { nanos, until }),
+            ..ClockStatus::default()
+        };
+        let behind = "synchronised; it was 86400 s behind until 2026-09-21T14:13:20.000000000Z; ";
+        assert!(clock(86_400_000_000_000).to_string().starts_with(behind), "{}", clock(86_400_000_000_000));
+        assert!(clock(-1_500_000_000).to_string().contains(" 1 s ahead until "));
+        assert_eq!(ClockStatus::default().to_string(), "unknown");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        for (most, wanted) in [
+            (20, "\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}"),
+            (9, "\u{e4}\u{e4}\u{e4}..."),
+            (8, "\u{e4}\u{e4}..."),
+            (2, "..."),
+        ] {
+            let mut text = "\u{e4}".repeat(5);
+            cut(&mut text, most);
+            assert_eq!(text, wanted, "{most}");
         }
     }
 }

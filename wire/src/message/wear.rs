@@ -1,4 +1,4 @@
-//! The medium below the store: what it is, what has gone to it, what it says of itself, how long it lasts.
+//! Wear: what has gone to the medium below the store, what it can take, what it says of itself, how long it lasts.
 
 use alloc::format;
 use alloc::string::String;
@@ -150,8 +150,6 @@ pub struct BudgetStatus {
 /// Wear: what has gone to the medium, what it can take, how long it lasts. Totals are since the store was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WearStatus {
-    /// The medium.
-    pub medium: MediumStatus,
     /// Captured bytes that were made durable.
     pub bytes_captured: u64,
     /// Bytes written for them.
@@ -197,11 +195,7 @@ impl WearStatus {
     /// What a person reads, one fact a line: name and text. Nothing is said that is not known.
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String)> {
-        let mut lines = Vec::from([("medium", format!("{}", self.medium))]);
-        if let Some(told) = self.medium.told() {
-            lines.push(("registers", told));
-        }
-        lines.extend([("written", self.written_line())]);
+        let mut lines = Vec::from([("written", self.written_line())]);
         for (name, latency) in [("writes", self.write_micros), ("flushes", self.flush_micros)] {
             lines.extend(latency.map(|latency| (name, format!("{latency}"))));
         }
@@ -306,15 +300,15 @@ mod tests {
 
     #[test]
     fn a_worn_card_is_said_in_words() {
+        let medium = MediumStatus {
+            kind: MediumKind::Emmc,
+            name: "mmcblk2".into(),
+            model: "8GTF4R".into(),
+            size_bytes: Some(7_818_182_656),
+            used_permille: Some(700),
+            ..MediumStatus::default()
+        };
         let wear = WearStatus {
-            medium: MediumStatus {
-                kind: MediumKind::Emmc,
-                name: "mmcblk2".into(),
-                model: "8GTF4R".into(),
-                size_bytes: Some(7_818_182_656),
-                used_permille: Some(700),
-                ..MediumStatus::default()
-            },
             bytes_captured: 1_000_000,
             bytes_written: 1_024_000,
             used_permille: Some(850),
@@ -326,8 +320,8 @@ mod tests {
         let text = |name: &str| {
             wear.lines().into_iter().find(|line| line.0 == name).map(|line| line.1).unwrap_or_default()
         };
-        assert_eq!(text("medium"), "eMMC mmcblk2 8GTF4R, 7.3 GiB");
-        assert_eq!(text("registers"), "70.0 % of its life used");
+        assert_eq!(medium.to_string(), "eMMC mmcblk2 8GTF4R, 7.3 GiB");
+        assert_eq!(medium.told().as_deref(), Some("70.0 % of its life used"));
         assert!(text("written").contains("1.024 per byte captured"), "{}", text("written"));
         assert_eq!(
             text("life"),
@@ -338,7 +332,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_said() {
         let names: Vec<&str> = WearStatus::default().lines().into_iter().map(|line| line.0).collect();
-        assert_eq!(names, ["medium", "written"]);
+        assert_eq!(names, ["written"]);
         assert_eq!(MediumStatus::default().to_string(), "unknown medium");
         let owed = BudgetStatus {
             level_bytes: -1024,

@@ -8,6 +8,8 @@ use hindcap_wire::limits::{
     CAPLEN_MAX, CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SENSOR_ID_BYTES_MAX,
 };
 
+use hindcap_wire::message::DESCRIPTION_BYTES_MAX;
+
 use hindcap_store::policy::SAMPLE_MAX;
 use hindcap_uplink::Broker;
 
@@ -16,6 +18,9 @@ use hindcap_store::events::SHARE_MAX;
 use crate::endurance::{Amplification, Endurance};
 use crate::policy::{Cutoff, NetList, SkipList};
 use crate::units::{Percent, Quota, Size, Span};
+
+/// Characters of a wrong value that a message repeats.
+const SHOWN_MAX: usize = 80;
 
 /// One configuration key.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ impl Key {
 pub enum Kind {
     /// Any text.
     Text,
+    /// Text of at most so many bytes.
+    Short(usize),
     /// A name: letters, digits, `-`, `_` and `.`, at most 64 bytes; it becomes one level of an MQTT topic.
     Name,
     /// A path.
@@ -83,6 +90,7 @@ impl Kind {
     pub fn expected(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
+            Self::Short(most) => format!("text of at most {most} bytes"),
             Self::Name => "a name of letters, digits, '-', '_' and '.', 1 to 64 bytes".to_owned(),
             Self::Path => "a path".to_owned(),
             Self::Broker => "empty, or mqtt://[user[:password]@]host[:port]".to_owned(),
@@ -120,6 +128,7 @@ impl Kind {
     pub fn check(&self, text: &str, quoted: bool) -> Result<(), String> {
         let fits = match self {
             Self::Text => quoted,
+            Self::Short(most) => quoted && text.len() <= *most,
             Self::Path => quoted && !text.is_empty(),
             Self::Broker => quoted && (text.is_empty() || text.parse::<Broker>().is_ok()),
             Self::Name => quoted && is_name(text),
@@ -147,7 +156,13 @@ impl Kind {
                 text.parse().is_ok_and(|span: Span| (*from..=*to).contains(&span.millis()))
             }
         };
-        if fits { Ok(()) } else { Err(format!("expected {}, not {text:?}", self.expected())) }
+        if fits {
+            return Ok(());
+        }
+        let shown: String = text.chars().take(SHOWN_MAX).collect();
+        let more =
+            if shown.len() < text.len() { format!("... ({} bytes)", text.len()) } else { String::new() };
+        Err(format!("expected {}, not {shown:?}{more}", self.expected()))
     }
 }
 
@@ -193,7 +208,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "sensor.description",
         default: Some(""),
-        kind: Kind::Text,
+        kind: Kind::Short(DESCRIPTION_BYTES_MAX),
         meaning: "free text for people, shown in the status",
     },
     Key {

@@ -54,6 +54,15 @@ fn errors_name_line_and_suggestion() {
 }
 
 #[test]
+fn a_description_is_as_long_as_a_status_can_show() {
+    let with = |bytes: usize| format!("[sensor]\nid = \"s1\"\ndescription = \"{}\"\n", "x".repeat(bytes));
+    assert_eq!(parse(&with(512)).unwrap().sensor_description.len(), 512);
+    let error = message(&with(100_000));
+    assert!(error.starts_with("hindcap.toml:3: sensor.description: expected text of at most 512 bytes, not"));
+    assert!(error.len() < 300, "{} bytes of a message", error.len());
+}
+
+#[test]
 fn a_policy_is_checked_before_it_is_used() {
     let with = |lines: &str| parse(&format!("{MINIMAL}[policy]\n{lines}\n"));
     let config = with("cutoff = \"1MB\"\nsample = 0\nskip = [\"host 192.0.2.1\", \"udp\"]").unwrap();

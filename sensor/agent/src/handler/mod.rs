@@ -18,9 +18,9 @@ use hindcap_store::{Health, Reading, Trouble};
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
-    CaptureStatus, ClockStatus, EventBody, EventsStatus, Extract, Held, HeldStatus, Hold, HoldId, HoldList,
+    CaptureStatus, CardStatus, ClockStatus, EventBody, EventsStatus, Extract, Held, Hold, HoldId, HoldList,
     Limits, MachineStatus, Pin, PinId, PinInfo, PinList, PolicyStatus, Release, Released, Request, Search,
-    Status, StoreStatus, Summarise, Summary, Unpin, WearStatus,
+    Status, Summarise, Summary, Unpin, WearStatus,
 };
 use hindcap_wire::policy::LeftOut;
 use hindcap_wire::query::Query;
@@ -28,6 +28,7 @@ use hindcap_wire::time::Timestamp;
 
 use crate::alarms::Alarms;
 use crate::capture::{Counters, reading};
+use crate::card_status;
 use crate::clock::{Clock, monotonic_nanos};
 use crate::config::Config;
 use crate::exit::Failure;
@@ -37,7 +38,7 @@ use crate::medium::MediumWatch;
 use crate::pins::{Pins, sum_up};
 use crate::query::{file_format, open};
 use crate::rates::Rates;
-use crate::report::{events_status, store_status};
+use crate::report::{StoreReport, store_status};
 use crate::wear;
 use spooling::Spooling;
 
@@ -59,9 +60,6 @@ pub struct CaptureView {
     pub holds: HoldControl,
 }
 
-/// What a look at the store tells the status; the last is what policy left out of it.
-type Seen = (StoreStatus, HeldStatus, Wear, LeftOut);
-
 /// Implements the uplink's [`Handler`].
 #[derive(Debug)]
 pub struct Sensor {
@@ -69,9 +67,10 @@ pub struct Sensor {
     config_hash: String,
     capture: Option<CaptureView>,
     boot_id: String,
+    boot_number: u64,
     rates: Rates,
     clock: Mutex<Clock>,
-    store_seen: Mutex<Option<(u64, Seen)>>,
+    store_seen: Mutex<Option<(u64, Result<Arc<StoreReport>, Arc<Failure>>)>>,
     medium: Arc<MediumWatch>,
     alarms: Arc<Alarms>,
     pins: Option<Arc<Pins>>,
@@ -92,6 +91,7 @@ impl Sensor {
             config_hash,
             capture,
             boot_id: machine::boot_id(),
+            boot_number: machine::boot_number(),
             rates: Rates::default(),
             clock,
             store_seen: Mutex::default(),
@@ -126,21 +126,26 @@ impl Sensor {
         Some(PolicyStatus { policy: control.policy(), left_out: control.left_out(), stored })
     }
 
-    /// The store as it was seen at most a few seconds ago.
-    fn store_status(&self) -> Option<Seen> {
+    /// The store as it was seen at most a few seconds ago, or why it was not.
+    fn store_seen(&self) -> Result<Arc<StoreReport>, Arc<Failure>> {
         let now = monotonic_nanos();
         let mut seen = lock(&self.store_seen);
-        let fresh = seen.as_ref().is_some_and(|(at, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
-        if !fresh {
-            match store_status(self.store()) {
-                Ok(found) => *seen = Some((now, found)),
-                Err(failure) => {
-                    log::debug!("status: {failure}");
-                    *seen = None;
-                }
-            }
+        let fresh = seen.as_ref().filter(|(at, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
+        if let Some((_, fresh)) = fresh {
+            return fresh.clone();
         }
-        seen.as_ref().map(|(_, seen)| seen.clone())
+        let found = store_status(self.store()).map(Arc::new).map_err(|failure| {
+            log::debug!("status: {failure}");
+            Arc::new(failure)
+        });
+        *seen = Some((now, found.clone()));
+        found
+    }
+
+    fn card_status(&self, seen: &Result<Arc<StoreReport>, Arc<Failure>>) -> CardStatus {
+        let health = self.capture.as_ref().map(|capture| capture.health.snapshot());
+        let seen = seen.as_ref().map(|report| &report.seen).map_err(Arc::as_ref);
+        card_status::status(self.store(), &self.medium.last().1, seen, health.as_ref())
     }
 
     /// Wear as the recorder knows it now, or as the store's state tells.
@@ -148,6 +153,13 @@ impl Sensor {
         let live = self.capture.as_ref().map(|capture| capture.health.snapshot().wear);
         let (wear, (_, look)) = (live.or(stored)?, self.medium.last());
         Some(wear::status(&wear, wear.plan.as_ref(), &look))
+    }
+
+    /// The clock now, and how far off it was before it was set in this boot.
+    fn clock_status(&self, seen: Option<&StoreReport>) -> ClockStatus {
+        let ours = seen.filter(|seen| seen.clock_boot == Some(self.boot_number));
+        let state = lock(&self.clock).state();
+        ClockStatus { state, offset: ours.and_then(|seen| seen.clock.offset), ..ClockStatus::default() }
     }
 
     fn reading(&self) -> Reading {
@@ -175,19 +187,13 @@ impl Sensor {
         }
     }
 
-    fn events_status(&self) -> Option<EventsStatus> {
-        match events_status(self.store()) {
-            Ok(status) => status.map(|mut status| {
-                if let Some(pins) = &self.pins {
-                    sum_up(&mut status, &pins.list().pins);
-                }
-                status
-            }),
-            Err(failure) => {
-                log::debug!("status of the event ring: {failure}");
-                None
-            }
+    /// The event ring as it was seen, with the pins as they are.
+    fn events_status(&self, seen: Option<&StoreReport>) -> Option<EventsStatus> {
+        let mut status = seen?.events.clone()?;
+        if let Some(pins) = &self.pins {
+            sum_up(&mut status, &pins.list().pins);
         }
+        Some(status)
     }
 }
 
@@ -198,22 +204,24 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Handler for Sensor {
     fn status(&self) -> Status {
         let id = self.config.sensor_id.parse().expect("the configuration was checked for it");
-        let seen = self.store_status();
-        let wear = self.wear_status(seen.as_ref().map(|(_, _, wear, _)| *wear));
-        let stored = seen.as_ref().map_or(LeftOut::NONE, |(_, _, _, left_out)| *left_out);
-        let (store, held) = seen.map(|(store, held, _, _)| (store, held)).unzip();
+        let found = self.store_seen();
+        let card = Some(self.card_status(&found));
+        let seen = found.as_deref().ok();
+        let wear = self.wear_status(seen.map(|seen| seen.worn));
+        let stored = seen.map_or(LeftOut::NONE, |seen| seen.left_out);
         Status {
             description: self.config.sensor_description.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             boot_id: self.boot_id.clone(),
             uptime_secs: monotonic_nanos() / 1_000_000_000,
             capture: self.capture_status(),
-            store,
-            held,
+            store: seen.map(|seen| seen.store.clone()),
+            held: seen.map(|seen| seen.held),
+            card,
             wear,
-            events: self.events_status(),
+            events: self.events_status(seen),
             policy: self.policy_status(stored),
-            clock: ClockStatus { state: lock(&self.clock).state(), ..ClockStatus::default() },
+            clock: self.clock_status(seen),
             machine: MachineStatus {
                 load_percent: machine::load_percent(),
                 resident_bytes: machine::resident_bytes(),
@@ -272,7 +280,7 @@ impl Handler for Sensor {
         let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
         let estimate = plan(&mut reader, query).map_err(refused)?.estimate();
         let retention_forecast_secs =
-            self.store_status().and_then(|(store, ..)| store.retention_forecast_secs);
+            self.store_seen().ok().and_then(|seen| seen.store.retention_forecast_secs);
         Ok(Estimate { retention_forecast_secs, ..estimate })
     }
 

@@ -204,7 +204,7 @@ fn the_status_has_the_odometer_the_registers_and_the_worse_of_both() {
     let of = |used, plan| status(&wear, plan, &told(used));
     let by_odometer = of(Some(200), Some(&PLAN));
     assert_eq!((by_odometer.used_permille, by_odometer.used_by), (Some(300), Some(UsedBy::Odometer)));
-    assert_eq!(by_odometer.medium.used_permille, Some(200), "the other is shown too");
+    assert_eq!(told(Some(200)).status().used_permille, Some(200), "the other is shown too");
     assert_eq!(of(Some(700), Some(&PLAN)).used_by, Some(UsedBy::Registers));
     assert_eq!((by_odometer.bytes_captured, by_odometer.bytes_written), (290_000, 300_000));
     assert_eq!(by_odometer.write_micros, Some(LatencyStatus { p50: 3_000, p99: 3_000, max: 3_000 }));

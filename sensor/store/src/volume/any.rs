@@ -145,6 +145,17 @@ macro_rules! delegate {
 delegate!(AnyVolume, Absent);
 delegate!(AnyReader);
 
+impl AnyReader {
+    /// The name that computers show for a card; `None` for a directory.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        match self {
+            Self::Dir(_) => None,
+            Self::Fat(volume) => volume.label(),
+        }
+    }
+}
+
 impl VolumeWrite for AnyVolume {
     fn write(&mut self, area: Area, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
         match self {

@@ -308,7 +308,7 @@ impl<V: VolumeWrite> Writer<V> {
         }
         health.recover();
         if std::mem::take(&mut self.failures) > 0 {
-            health.medium_works();
+            health.medium_works(None);
         }
         Ok(())
     }

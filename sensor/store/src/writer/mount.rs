@@ -157,6 +157,7 @@ impl<V: VolumeWrite> Writer<V> {
             return None;
         }
         let mounted = self.begin_mount(self.state.clone(), now, indexers);
+        self.health.medium_works(Some(now.wall));
         // Not the recorder's doing.
         self.volume.meter.take();
         Some(mounted)
@@ -168,7 +169,7 @@ impl<V: VolumeWrite> Writer<V> {
             Ok(state) => {
                 log::info!("the medium is back");
                 mount.mounted = Some(self.begin_mount(state, mount.now, &mut mount.indexers));
-                self.health.medium_works();
+                self.health.medium_works(Some(mount.now.wall));
                 self.health.recover();
             }
             Err((trouble, detail)) => {

@@ -146,6 +146,15 @@ impl<D: BlockDev> FatVolume<D> {
         &self.ring
     }
 
+    /// The name that computers show for the card; `None` when it has none, or cannot be read.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        let layout = &self.located.layout;
+        let mut root = vec![0; layout.cluster_bytes() as usize];
+        self.dev.read(self.located.base + layout.sector_of(layout.root.first), &mut root).ok()?;
+        names::label_in(&root)
+    }
+
     /// The list of pins, a slot; zeros where it is missing.
     ///
     /// # Errors

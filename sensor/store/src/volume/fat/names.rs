@@ -133,6 +133,19 @@ pub(crate) fn append_dots(out: &mut Vec<u8>, own: Extent, parent: u32, at: DosTi
     }
 }
 
+/// The label of the volume, as the entries of its root directory tell it; `None` without one.
+pub(crate) fn label_in(root: &[u8]) -> Option<String> {
+    let entries = root.chunks_exact(ENTRY_BYTES).take_while(|entry| entry[0] != 0);
+    let is_label =
+        |entry: &&[u8]| entry[0] != DELETED && entry[11] & 0x3F != LONG_NAME && entry[11] & VOLUME_LABEL != 0;
+    let label = entries.filter(|entry| entry.len() == ENTRY_BYTES).find(is_label)?;
+    let text: String = label[..11]
+        .iter()
+        .map(|byte| if (0x20..0x7F).contains(byte) { char::from(*byte) } else { '?' })
+        .collect();
+    Some(text.trim_end().to_owned())
+}
+
 /// A label as the disk keeps it: 11 bytes, capitals.
 pub(crate) fn label(text: &str) -> Option<[u8; 11]> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b" -_#$%&@!()".contains(&byte);
@@ -280,6 +293,16 @@ mod tests {
 
     #[test]
     fn labels_are_plain() {
+        let mut root = vec![0; 96];
+        assert_eq!(label_in(&root), None);
+        let mut entry = Vec::new();
+        append_label(&mut entry, label("office 7").unwrap(), DosTime::of(AT));
+        root[32..64].copy_from_slice(&entry);
+        assert_eq!(label_in(&root), None, "behind the end");
+        root[0] = DELETED;
+        assert_eq!(label_in(&root).as_deref(), Some("OFFICE 7"));
+        root[36] = 0x81;
+        assert_eq!(label_in(&root).as_deref(), Some("OFFI?E 7"));
         assert_eq!(label("hindcap"), Some(*b"HINDCAP    "));
         assert_eq!((label(""), label("a/b"), label("much too long")), (None, None, None));
     }
