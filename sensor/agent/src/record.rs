@@ -60,7 +60,8 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     log::info!("recording {} into {}", args.interface, args.store.store.display());
     let control = rules.control();
     let (door, marker) = (store.events_door(), Clock::new(PathBuf::from(SYNCHRONISED_MARKER)));
-    let worker = pins::begin(&args.store.store, door, args.flush_interval.0, options.hash_chain, marker);
+    let beside = (marker, Some(store.health()));
+    let worker = pins::begin(&args.store.store, door, args.flush_interval.0, options.hash_chain, beside);
     let capture = start(source, store, options, clock, &stop, control.clone()).map_err(doing)?;
     let started = Instant::now();
     let watch = Watch::new(Arc::default(), args.interface.clone());

@@ -82,14 +82,14 @@ pub struct StoreReport {
 ///
 /// # Errors
 /// There is no store, or it cannot be read; what is known of its medium all the same.
-pub fn store_report(path: &Path) -> Result<StoreReport, (Failure, CardStatus)> {
+pub fn store_report(path: &Path) -> Result<StoreReport, Box<(Failure, CardStatus)>> {
     let medium = MediumWatch::start(path.to_owned(), SYS.into(), readers());
     let report = look(path, true);
     let (_, disk) = medium.first(FIRST_LOOK);
     let card = card_status::status(path, &disk, report.as_ref().map(|report| &report.seen), None);
     let mut report = match report {
         Ok(report) => report,
-        Err(failure) => return Err((failure, card)),
+        Err(failure) => return Err(Box::new((failure, card))),
     };
     report.card = Some(card);
     report.wear = Some(wear::status(&report.worn, report.worn.plan.as_ref(), &disk));

@@ -14,7 +14,7 @@ use hindcap_store::volume::any::{AnyVolume, Place};
 use hindcap_store::volume::block::OpenError;
 use hindcap_store::volume::fat::FatError;
 use hindcap_store::wear::{Plan, Step};
-use hindcap_store::{HealthSnapshot, RecorderOptions, Store, StoreError};
+use hindcap_store::{Health, HealthSnapshot, RecorderOptions, Store, StoreError};
 use hindcap_uplink::{Broker, Options, Uplink};
 use hindcap_wire::policy::Policy;
 use hindcap_wire::time::Timestamp;
@@ -162,14 +162,14 @@ impl Worn {
 /// both rings, and is left to whoever records into it or pins by hand.
 fn serve_pins(config: &Config) -> Option<Worker> {
     match Place::parse(&config.store) {
-        Place::Dir(path) => begin_pins(config, EventsDoor::of_dir(&path)),
+        Place::Dir(path) => begin_pins(config, EventsDoor::of_dir(&path), None),
         Place::Fat(_) => None,
     }
 }
 
-fn begin_pins(config: &Config, door: EventsDoor) -> Option<Worker> {
+fn begin_pins(config: &Config, door: EventsDoor, health: Option<Arc<Health>>) -> Option<Worker> {
     let clock = Clock::new(config.synchronised_marker.clone());
-    pins::begin(&config.store, door, config.flush_interval.0, config.hash_chain, clock)
+    pins::begin(&config.store, door, config.flush_interval.0, config.hash_chain, (clock, health))
 }
 
 fn record(config: &Config, medium: &MediumWatch, stop: &Stop) -> Result<(Capture, Option<Worker>), Failure> {
@@ -189,7 +189,7 @@ fn record(config: &Config, medium: &MediumWatch, stop: &Stop) -> Result<(Capture
         open_for_writing(&config.store, Some(config.store_size), config.segment.0, Some(config.event_share));
     let store = or_absent(&config.store, opened).map_err(|error| doing(error.into()))?;
     log::info!("recording {} into {}", config.interface, config.store.display());
-    let worker = begin_pins(config, store.events_door());
+    let worker = begin_pins(config, store.events_door(), Some(store.health()));
     let clock = Clock::new(config.synchronised_marker.clone());
     let (terms, (_, look)) = (Terms::of(config), medium.first(FIRST_LOOK));
     let options = RecorderOptions { wear: wear::options(terms.plan(&look)), ..recorder_options(config) };

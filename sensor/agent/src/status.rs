@@ -17,7 +17,8 @@ use crate::report::{StoreReport, ago, between, store_report};
 pub fn status(args: &WholeStoreArgs) -> Result<Code, Failure> {
     let report = match store_report(&args.store.store) {
         Ok(report) => report,
-        Err((failure, card)) => {
+        Err(error) => {
+            let (failure, card) = *error;
             if args.json {
                 let path = args.store.store.display().to_string();
                 let error = failure.to_string();

@@ -8,7 +8,7 @@ use hindcap_wire::policy::LeftOut;
 use hindcap_wire::time::Timestamp;
 
 use crate::medium::{MediumTrouble, Swapped, Trouble};
-use crate::wear::{Plan, Wear};
+use crate::wear::{Beside, Plan, Totals, Wear};
 
 /// Counters and the state of storage. All figures are totals since the recorder was made.
 #[derive(Debug, Default)]
@@ -61,6 +61,8 @@ pub struct Health {
     /// What the medium can take, where that was told after the start.
     plan: Mutex<Option<Plan>>,
     wear: Mutex<Wear>,
+    /// What the event ring has counted, and what was written to the list of pins and is not counted yet.
+    beside: Mutex<(Option<Beside>, Totals)>,
     message: Mutex<Option<String>>,
     medium: Mutex<Option<MediumTrouble>>,
     swapped: Mutex<Option<Swapped>>,
@@ -180,6 +182,23 @@ impl Health {
     /// Tells what the medium can take, once that is known or when it is another medium.
     pub fn set_plan(&self, plan: Option<Plan>) {
         set(&self.plan, plan);
+    }
+
+    /// Tells what the event ring on the same medium has counted; `None` while nobody knows which ring is there.
+    pub fn set_beside(&self, ring: Option<Beside>) {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).0 = ring;
+    }
+
+    /// Tells what else was written to the medium.
+    pub fn wrote_beside(&self, news: Totals) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        beside.1 = beside.1.plus(news);
+    }
+
+    /// Both, the latter once.
+    pub(crate) fn take_beside(&self) -> (Option<Beside>, Totals) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        (beside.0, std::mem::take(&mut beside.1))
     }
 
     pub(crate) fn set_wear(&self, wear: &Wear) {

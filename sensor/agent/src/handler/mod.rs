@@ -60,6 +60,9 @@ pub struct CaptureView {
     pub holds: HoldControl,
 }
 
+/// What a look at the store found, or why it found nothing.
+type Seen = Result<Arc<StoreReport>, Arc<Failure>>;
+
 /// Implements the uplink's [`Handler`].
 #[derive(Debug)]
 pub struct Sensor {
@@ -70,7 +73,7 @@ pub struct Sensor {
     boot_number: u64,
     rates: Rates,
     clock: Mutex<Clock>,
-    store_seen: Mutex<Option<(u64, Result<Arc<StoreReport>, Arc<Failure>>)>>,
+    store_seen: Mutex<Option<(u64, Seen)>>,
     medium: Arc<MediumWatch>,
     alarms: Arc<Alarms>,
     pins: Option<Arc<Pins>>,
@@ -127,7 +130,7 @@ impl Sensor {
     }
 
     /// The store as it was seen at most a few seconds ago, or why it was not.
-    fn store_seen(&self) -> Result<Arc<StoreReport>, Arc<Failure>> {
+    fn store_seen(&self) -> Seen {
         let now = monotonic_nanos();
         let mut seen = lock(&self.store_seen);
         let fresh = seen.as_ref().filter(|(at, _)| now.saturating_sub(*at) < STORE_LOOK_NANOS);
@@ -142,7 +145,7 @@ impl Sensor {
         found
     }
 
-    fn card_status(&self, seen: &Result<Arc<StoreReport>, Arc<Failure>>) -> CardStatus {
+    fn card_status(&self, seen: &Seen) -> CardStatus {
         let health = self.capture.as_ref().map(|capture| capture.health.snapshot());
         let seen = seen.as_ref().map(|report| &report.seen).map_err(Arc::as_ref);
         card_status::status(self.store(), &self.medium.last().1, seen, health.as_ref())

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hindcap_extract::pin::{Copied, Follower, PinSink};
 use hindcap_extract::{ExtractError, Options};
 use hindcap_store::volume::any::AnyReader;
+use hindcap_store::wear::Wear;
 use hindcap_store::{Class, Reader, Reading, Recorder, StoreError};
 use hindcap_wire::counted::Counted;
 use hindcap_wire::drops::DropCounts;
@@ -35,15 +36,17 @@ const TICK_EVERY: u64 = 1024;
 #[derive(Debug)]
 pub struct Copier {
     recorder: Recorder,
+    /// Identity of the event ring.
+    ring: [u8; 16],
     followers: HashMap<PinId, Follower>,
     flush_nanos: u64,
 }
 
 impl Copier {
-    /// Through `recorder`, beside a general ring that is written every `flush_nanos`.
+    /// Through `recorder`, into the event ring `ring`, beside a general ring that is written every `flush_nanos`.
     #[must_use]
-    pub fn new(recorder: Recorder, flush_nanos: u64) -> Self {
-        Self { recorder, followers: HashMap::new(), flush_nanos }
+    pub fn new(recorder: Recorder, ring: [u8; 16], flush_nanos: u64) -> Self {
+        Self { recorder, ring, followers: HashMap::new(), flush_nanos }
     }
 
     /// Writes what there is and lets go of the event ring.
@@ -52,6 +55,11 @@ impl Copier {
     /// The last batches are not durable.
     pub fn close(self) -> Result<(), StoreError> {
         self.recorder.close(reading())
+    }
+
+    /// The event ring, and what has gone to it.
+    pub(super) fn wear(&self) -> ([u8; 16], Wear) {
+        (self.ring, self.recorder.health().snapshot().wear)
     }
 
     /// Packets that the event ring could not keep.

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hindcap_store::Reading;
 use hindcap_store::events::EventsDoor;
 use hindcap_store::events::pins::PinsFile;
+use hindcap_store::wear::Totals;
+use hindcap_store::{Health, Reading};
 use hindcap_wire::limits::{PIN_SECS_DEFAULT, PINS_MAX};
 use hindcap_wire::message::{EventsStatus, Pin, PinId, PinInfo, PinList, PinState};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC};
@@ -63,17 +64,17 @@ enum Home {
 }
 
 /// Starts the worker of a store that somebody records into, or serves. Without an event ring, or with one that cannot be
-/// used, recording goes on without pins.
+/// used, recording goes on without pins. `health`: of the recorder of the general ring, which counts the wear of both.
 #[must_use]
 pub fn begin(
     path: &Path,
     door: EventsDoor,
     flush_interval: Duration,
     hash_chain: bool,
-    clock: Clock,
+    (clock, health): (Clock, Option<Arc<Health>>),
 ) -> Option<Worker> {
     let pins = Arc::new(Pins::new(path));
-    let work = Work { store: path.to_owned(), door, flush_interval, hash_chain };
+    let work = Work { store: path.to_owned(), door, flush_interval, hash_chain, health };
     let events = work.arrive(&pins);
     if pins.has_none() && !work.door.may_change() {
         return None;
@@ -153,6 +154,14 @@ impl Pins {
     /// Whether the store has no event ring.
     fn has_none(&self) -> bool {
         matches!(self.lock().home, Home::Without)
+    }
+
+    /// What was written to the list since the last call.
+    fn take_written(&self) -> Totals {
+        match &mut self.lock().home {
+            Home::Ring { file, .. } => file.take_written(),
+            Home::Without | Home::Away(_) => Totals::default(),
+        }
     }
 
     /// Why the event ring cannot be used; `None` while it can, and where there is none.

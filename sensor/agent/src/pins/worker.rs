@@ -10,7 +10,8 @@ use hindcap_extract::priority;
 use hindcap_store::events::EventsDoor;
 use hindcap_store::events::pins::PINS_BYTES;
 use hindcap_store::volume::any::{AnyReader, AnyVolume};
-use hindcap_store::{BackEnd, Reader, RecorderOptions, Store, StoreError, layout};
+use hindcap_store::wear::Beside;
+use hindcap_store::{BackEnd, Health, Reader, RecorderOptions, Store, StoreError, layout};
 
 use super::times::Times;
 use super::{Copier, Now, Pins, pass, reading};
@@ -18,8 +19,12 @@ use crate::clock::Clock;
 use crate::exit::Failure;
 use crate::query::open;
 
-/// How often an idle worker looks whether the event ring is still there, or there again; a new pin wakes it.
+/// How often an idle worker looks whether the event ring is still there; a new pin wakes it.
 const IDLE: Duration = Duration::from_secs(5);
+/// An event ring that is away is looked for at once, after this, after twice as long, and so on.
+const BACK_OFF_MIN: Duration = Duration::from_secs(1);
+/// At most so long: it is to be in use within 30 s of its medium's return, as the general ring.
+const BACK_OFF_MAX: Duration = Duration::from_secs(16);
 /// Shortest time between two passes.
 const PASS_MIN: Duration = Duration::from_secs(1);
 
@@ -34,6 +39,8 @@ pub struct Work {
     pub flush_interval: Duration,
     /// Whether segments of the event ring are hashed and chained.
     pub hash_chain: bool,
+    /// Of whoever records into the general ring, and counts what the medium is written.
+    pub health: Option<Arc<Health>>,
 }
 
 impl Work {
@@ -69,9 +76,10 @@ impl Work {
             hash_chain: self.hash_chain,
             ..RecorderOptions::inline()
         };
+        let ring = events.state().uuid;
         let recorder = events.recorder(options, reading())?;
         let flush_nanos = u64::try_from(self.flush_interval.as_nanos()).unwrap_or(u64::MAX);
-        Ok(Copier::new(recorder, flush_nanos))
+        Ok(Copier::new(recorder, ring, flush_nanos))
     }
 }
 
@@ -97,7 +105,8 @@ impl Worker {
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, flag) = (Arc::clone(&pins), Arc::clone(&stop));
-        let run = move || Running { work, events, copier: None, reader: None }.run(&shared, clock, &flag);
+        let running = Running { work, events, copier: None, reader: None, failures: 0 };
+        let run = move || running.run(&shared, clock, &flag);
         let thread = std::thread::Builder::new().name("pins".to_owned()).spawn(run)?;
         Ok(Self { thread, stop, pins })
     }
@@ -118,6 +127,15 @@ struct Running {
     events: Option<Store<AnyVolume>>,
     copier: Option<Copier>,
     reader: Option<Reader<AnyReader>>,
+    /// Looks for an event ring in a row that found none.
+    failures: u32,
+}
+
+/// How long to wait before the next look; counts it.
+fn back_off(failures: &mut u32) -> Duration {
+    let wait = BACK_OFF_MIN.saturating_mul(2_u32.saturating_pow(*failures)).min(BACK_OFF_MAX);
+    *failures = failures.saturating_add(1);
+    wait
 }
 
 impl Running {
@@ -131,17 +149,29 @@ impl Running {
             if !pins.is_there() {
                 self.let_go();
                 self.events = self.work.arrive(pins);
+                self.tell_wear(pins);
+                if pins.trouble().is_some() {
+                    pins.wait(back_off(&mut self.failures));
+                    continue;
+                }
             }
             if self.events.is_none() && self.copier.is_none() || pins.active().is_empty() {
-                self.reader = None;
+                (self.reader, self.failures) = (None, 0);
                 pins.wait(IDLE);
                 continue;
             }
-            if let Err(why) = self.pass(pins, times.now(), stop) {
-                pins.leave(why);
-                self.let_go();
+            match self.pass(pins, times.now(), stop) {
+                Ok(()) => {
+                    self.tell_wear(pins);
+                    self.failures = 0;
+                    pins.wait(interval);
+                }
+                Err(why) => {
+                    pins.leave(why);
+                    self.let_go();
+                    pins.wait(back_off(&mut self.failures));
+                }
             }
-            pins.wait(interval);
         }
         if let Some(Err(error)) = self.copier.map(Copier::close) {
             log::error!("event ring: {error}");
@@ -152,6 +182,19 @@ impl Running {
     /// is copied again.
     fn let_go(&mut self) {
         (self.events, self.copier, self.reader) = (None, None, None);
+        if let Some(health) = &self.work.health {
+            health.set_beside(None);
+        }
+    }
+
+    /// The general ring counts the wear of the medium, also by what is written here.
+    fn tell_wear(&self, pins: &Pins) {
+        let Some(health) = &self.work.health else { return };
+        health.wrote_beside(pins.take_written());
+        let held = self.events.as_ref().map(|events| (events.state().uuid, events.state().wear));
+        if let Some((ring, wear)) = held.or_else(|| self.copier.as_ref().map(Copier::wear)) {
+            health.set_beside(Some(Beside::of(ring, &wear.odometer)));
+        }
     }
 
     fn pass(&mut self, pins: &Pins, now: Now, stop: &AtomicBool) -> Result<(), String> {
@@ -168,5 +211,20 @@ impl Running {
             (Some(copier), Some(reader)) => pass(pins, copier, reader, now, stop),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_ring_that_is_away_is_looked_for_ever_less_often_but_often_enough() {
+        let mut failures = 0;
+        let waits: Vec<u64> = (0..8).map(|_| back_off(&mut failures).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 16, 16, 16]);
+        failures = u32::MAX;
+        assert_eq!(back_off(&mut failures), BACK_OFF_MAX);
+        assert!(BACK_OFF_MAX + IDLE < Duration::from_secs(30), "what RELIABILITY.md promises");
     }
 }

@@ -10,6 +10,7 @@ use crate::volume::VolumeWrite;
 use crate::volume::block::FileDev;
 use crate::volume::dir::io_error;
 use crate::volume::fat::FatVolume;
+use crate::wear::Totals;
 
 /// File of the pins in the event ring of a `dir` store.
 pub const PINS_FILE: &str = "pins.dat";
@@ -46,6 +47,8 @@ pub struct PinsFile {
     at: At,
     /// Counter of the slot that counts.
     writes: u64,
+    /// Written since somebody asked.
+    written: Totals,
 }
 
 /// The bytes of a slot, cut to whole pages.
@@ -91,14 +94,14 @@ impl PinsFile {
             Err(error) => return Err(io_error("read", &path)(error).into()),
         };
         let (writes, list) = newest(bytes.chunks(PINS_SLOT_BYTES));
-        Ok((Self { at: At::Dir(path), writes }, list))
+        Ok((Self { at: At::Dir(path), writes, written: Totals::default() }, list))
     }
 
     /// Reads the list of the event ring of a card.
     pub(crate) fn open_card(volume: FatVolume<FileDev>) -> Result<(Self, Vec<u8>), StoreError> {
         let slots = [volume.read_pins(0)?, volume.read_pins(1)?];
         let (writes, list) = newest(slots.iter().map(Vec::as_slice));
-        Ok((Self { at: At::Card(Box::new(volume)), writes }, list))
+        Ok((Self { at: At::Card(Box::new(volume)), writes, written: Totals::default() }, list))
     }
 
     /// Writes `list` into the slot that does not count, durably; then it counts.
@@ -111,12 +114,19 @@ impl PinsFile {
         }
         let writes = self.writes + 1;
         let (slot, bytes) = (writes % 2, encode(writes, list));
+        let news = Totals { bytes: bytes.len() as u64, writes: 1, flushes: 1, ..Totals::default() };
+        self.written = self.written.plus(news);
         match &mut self.at {
             At::Dir(path) => write_slot(path, slot, &bytes)?,
             At::Card(volume) => volume.write_pins(slot, &bytes)?,
         }
         self.writes = writes;
         Ok(())
+    }
+
+    /// What was written since the last call, for the wear of the medium.
+    pub fn take_written(&mut self) -> Totals {
+        std::mem::take(&mut self.written)
     }
 
     /// Whether the list is still where it was opened. Costs a system call.

@@ -4,7 +4,7 @@ use hindcap_wire::time::NANOS_PER_SEC;
 
 use super::age::AgeClock;
 use super::budget::Change;
-use super::{Day, Latencies, Plan, Stopwatch, Wear};
+use super::{Beside, Day, Latencies, Plan, Stopwatch, Totals, Wear};
 use crate::Reading;
 
 /// Fewer writes a day than this say nothing about the medium's latency.
@@ -76,6 +76,18 @@ impl Meter {
             self.wear.odometer.errors += 1;
             self.wear.failed_secs = Some(self.wear.age.secs);
         }
+    }
+
+    /// Counts what went to the same medium beside this ring: by what the event ring tells of itself, and by the list of pins.
+    pub(crate) fn beside(&mut self, ring: Option<&Beside>, list: &Totals) {
+        let mut news = *list;
+        if let Some(told) = ring {
+            news = news.plus(self.wear.beside.news(told));
+        }
+        if news.errors > 0 {
+            self.wear.failed_secs = Some(self.wear.age.secs);
+        }
+        self.wear.odometer.add(&news);
     }
 
     /// So many captured bytes are durable, and the ring has come so far.

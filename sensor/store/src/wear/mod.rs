@@ -1,11 +1,13 @@
 //! Wear: what has gone to the medium, what it can take, how long it lasts, and what is done about it.
 //!
-//! - [`Odometer`] and [`Latencies`] count where the store hands bytes to its volume; [`Days`] keeps a sample a day.
+//! - [`Odometer`] and [`Latencies`] count where the store hands bytes to its volume; [`Days`] keeps a sample a day. The event
+//!   ring on the same medium is counted with it ([`Beside`]).
 //! - [`Age`] is time in service; [`forecast()`] looks ahead; [`BudgetState`] steps the cutoff. All three are pure.
 //!
 //! [`Wear`] lives in the state slot and is written only when that is: it costs the medium nothing.
 
 mod age;
+mod beside;
 pub mod budget;
 mod days;
 mod forecast;
@@ -16,6 +18,7 @@ mod odometer;
 use serde::{Deserialize, Serialize};
 
 pub use age::Age;
+pub use beside::{Beside, Totals};
 pub use budget::{BudgetState, Step};
 pub use days::{DAYS_MAX, Day, Days};
 pub use forecast::{Forecast, Plan, UsedBy, forecast};
@@ -47,6 +50,8 @@ pub struct Wear {
     pub ring_bytes: u64,
     /// What the medium can take, as the last recorder was told: whoever looks without a configuration forecasts by it.
     pub plan: Option<Plan>,
+    /// What of the event ring is in the odometer.
+    pub beside: Beside,
 }
 
 /// How wear is watched.
@@ -87,8 +92,9 @@ mod tests {
         let Odometer { write_latency, flush_latency, .. } = &mut wear.odometer;
         (*write_latency, *flush_latency) = (Latencies::longest(), Latencies::longest());
         let numbers = postcard::to_allocvec(&wear).unwrap().len();
-        // Six counters, the age, the failure, the ring: numbers of one byte here and of ten at most.
-        let longest = numbers + 10 * 9;
+        // Six counters, the age, the failure, the ring, the ring beside and its five counters: numbers of one byte here and of
+        // ten at most.
+        let longest = numbers + 15 * 9 + 1;
         assert!(longest <= WEAR_BYTES_MAX, "{longest} bytes");
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::beside::Totals;
 use super::latency::Latencies;
 use crate::volume::block::SMALL_WRITE_BYTES;
 
@@ -10,7 +11,7 @@ use crate::volume::block::SMALL_WRITE_BYTES;
 pub struct Odometer {
     /// Captured bytes (sum of caplen) that were made durable.
     pub captured_bytes: u64,
-    /// Bytes written: packets, indexes, catalog, state, notes.
+    /// Bytes written: packets, indexes, catalog, state, notes; the event ring's with it.
     pub written_bytes: u64,
     /// Write requests.
     pub writes: u64,
@@ -32,6 +33,13 @@ impl Odometer {
         self.written_bytes = self.written_bytes.saturating_add(bytes);
         self.writes += 1;
         self.small_writes += u64::from(bytes < SMALL_WRITE_BYTES as u64);
+    }
+
+    /// Counts what was written beside.
+    pub fn add(&mut self, news: &Totals) {
+        let all = Totals::of(self).plus(*news);
+        (self.written_bytes, self.writes, self.small_writes) = (all.bytes, all.writes, all.small_writes);
+        (self.flushes, self.errors) = (all.flushes, all.errors);
     }
 
     /// Bytes written per byte captured, thousandths; `None` before anything was captured.

@@ -182,6 +182,8 @@ impl<V: VolumeWrite> Writer<V> {
         let meter = &mut self.volume.meter;
         self.health.bytes_written.fetch_add(meter.take(), Relaxed);
         let Some(now) = now else { return };
+        let (ring, list) = self.health.take_beside();
+        meter.beside(ring.as_ref(), &list);
         let plan = self.health.plan().or(self.wear.plan);
         if let Some(change) = meter.tick(now, plan, self.health.used_permille()) {
             log::info!("write budget: from step {} to {}", change.from.number(), change.to.number());

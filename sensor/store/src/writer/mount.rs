@@ -209,6 +209,8 @@ impl<V: VolumeWrite> Writer<V> {
             self.follow(&mut state, now.wall, other);
         }
         if other {
+            // What was told is of another medium.
+            self.health.set_beside(None);
             self.volume.meter = Meter::new(state.wear, self.wear.stopwatch, now);
         }
         if !self.mounted || self.state.segment_bytes != segment_bytes {
