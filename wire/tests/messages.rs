@@ -205,6 +205,7 @@ fn status() -> Status {
             packets_copied: 5_000,
             bytes_copied: 3_000_000,
             segments_missed: 0,
+            max_age_secs: Some(365 * 86_400),
         }),
         policy: Some(PolicyStatus {
             policy: Policy { cutoff: Some(1 << 20), sample: 100, ..Policy::default() },

@@ -34,7 +34,10 @@ fn open_with(path: &Path, raw_times: bool) -> Result<Reader<AnyReader>, Failure>
     let general = Reader::open(open_reader(path)?.0, options)?;
     let events = match open_events_reader(path) {
         Ok(None) => return Ok(general),
-        Ok(Some((volume, _))) => Reader::open(volume, ReaderOptions::default()).map_err(Failure::from),
+        Ok(Some((volume, _))) => {
+            let options = ReaderOptions { now: options.now, ..ReaderOptions::default() };
+            Reader::open(volume, options).map_err(Failure::from)
+        }
         Err(error) => Err(error.into()),
     };
     Ok(match events {

@@ -19,7 +19,7 @@ use crate::cli::RecordArgs;
 use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
 use crate::machine::boot_number;
-use crate::pins;
+use crate::pins::{self, Work};
 use crate::policy::Rules;
 use crate::stop::Stop;
 use crate::store::open_from_args;
@@ -59,9 +59,15 @@ pub fn record(args: &RecordArgs) -> Result<Code, Failure> {
     let clock = Clock::new(PathBuf::from(SYNCHRONISED_MARKER));
     log::info!("recording {} into {}", args.interface, args.store.store.display());
     let control = rules.control();
-    let (door, marker) = (store.events_door(), Clock::new(PathBuf::from(SYNCHRONISED_MARKER)));
-    let beside = (marker, Some(store.health()));
-    let worker = pins::begin(&args.store.store, door, args.flush_interval.0, options.hash_chain, beside);
+    let work = Work {
+        store: args.store.store.clone(),
+        door: store.events_door(),
+        flush_interval: args.flush_interval.0,
+        hash_chain: options.hash_chain,
+        health: Some(store.health()),
+        max_age_secs: None,
+    };
+    let worker = pins::begin(work, Clock::new(PathBuf::from(SYNCHRONISED_MARKER)));
     let capture = start(source, store, options, clock, &stop, control.clone()).map_err(doing)?;
     let started = Instant::now();
     let watch = Watch::new(Arc::default(), args.interface.clone());

@@ -186,7 +186,7 @@ fn look(path: &Path, into_open: bool) -> Result<StoreReport, Failure> {
     .unzip();
     Ok(StoreReport {
         path: path.display().to_string(),
-        uuid: state.uuid.iter().map(|byte| format!("{byte:02x}")).collect(),
+        uuid: card_status::hex(&state.uuid),
         writer_pid: holder(path),
         segment_bytes: geometry.segment_bytes,
         segments_total: geometry.segments,
@@ -238,7 +238,7 @@ fn clock_offset(reader: &Reader<AnyReader>) -> Option<(u64, ClockOffset)> {
 /// # Errors
 /// It has one that cannot be read.
 fn events_status(path: &Path) -> Result<Option<(EventsStatus, CardSegments)>, Failure> {
-    let Some((volume, _)) = open_events_reader(path)? else { return Ok(None) };
+    let Some((volume, state)) = open_events_reader(path)? else { return Ok(None) };
     let (geometry, on_card) = (volume.geometry(), card_status::segments(&volume));
     let reader = Reader::open(volume, ReaderOptions::default())?;
     let segments = reader.segments();
@@ -249,6 +249,7 @@ fn events_status(path: &Path) -> Result<Option<(EventsStatus, CardSegments)>, Fa
         packets: with_packets(segments).map(|segment| segment.packets).sum(),
         oldest: with_packets(segments).map(|segment| segment.first).min(),
         newest: with_packets(segments).map(|segment| segment.last).max(),
+        max_age_secs: Some(state.keep.policy.max_age_secs).filter(|secs| *secs > 0),
         ..EventsStatus::default()
     };
     if let Some((_, list)) = open_pins(path)? {
@@ -262,7 +263,8 @@ fn policy_of_newest(reader: &mut Reader<AnyReader>) -> Result<Option<PolicyStep>
     let Some(newest) = reader.segments().last().cloned() else { return Ok(None) };
     let index = reader.index(&newest)?;
     let happened = Happened::of(index.events(), newest.created);
-    Ok(happened.step.filter(|step| !step.policy.is_everything()))
+    let truly = |step: PolicyStep| PolicyStep { since: index.true_time().at(0, step.since), ..step };
+    Ok(happened.step.filter(|step| !step.policy.is_everything()).map(truly))
 }
 
 /// Drops, and what policy left out, that only the batches of unsealed segments tell.

@@ -30,7 +30,7 @@ use crate::exit::{Code, Failure};
 use crate::handler::{CaptureView, Sensor};
 use crate::machine::{boot_number, random_number};
 use crate::medium::{FIRST_LOOK, Look, MediumWatch, SYS, readers};
-use crate::pins::{self, Pins, PinsWatch, Worker};
+use crate::pins::{self, Pins, PinsWatch, Work, Worker};
 use crate::policy::Rules;
 use crate::query::open;
 use crate::record::start;
@@ -168,8 +168,15 @@ fn serve_pins(config: &Config) -> Option<Worker> {
 }
 
 fn begin_pins(config: &Config, door: EventsDoor, health: Option<Arc<Health>>) -> Option<Worker> {
-    let clock = Clock::new(config.synchronised_marker.clone());
-    pins::begin(&config.store, door, config.flush_interval.0, config.hash_chain, (clock, health))
+    let work = Work {
+        store: config.store.clone(),
+        door,
+        flush_interval: config.flush_interval.0,
+        hash_chain: config.hash_chain,
+        health,
+        max_age_secs: Some(config.event_max_age.0.as_secs()),
+    };
+    pins::begin(work, Clock::new(config.synchronised_marker.clone()))
 }
 
 fn record(config: &Config, medium: &MediumWatch, stop: &Stop) -> Result<(Capture, Option<Worker>), Failure> {

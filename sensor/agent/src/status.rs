@@ -73,6 +73,12 @@ fn print(report: &StoreReport) {
                 Counted(events.packets_copied, "packet"),
                 Bytes(events.bytes_copied)
             );
+            if let Some(secs) = events.max_age_secs {
+                say!(
+                    "            copies older than {} are not given out and removed",
+                    ago(secs.saturating_mul(1_000_000_000))
+                );
+            }
             if events.segments_missed > 0 {
                 say!(
                     "            overwritten before it was copied: {}",

@@ -25,6 +25,11 @@ pub(crate) fn spans_enough(keep: &Keep, first: Timestamp, now: Timestamp) -> boo
     secs > 0 && first <= now && now.0 - first.0 >= span
 }
 
+/// Whether a packet of `at` has passed the age.
+pub(crate) fn has_passed(keep: &Keep, at: Timestamp, now: Timestamp) -> bool {
+    horizon(keep, now).is_some_and(|horizon| at < horizon)
+}
+
 /// Newest packets of the segments, by generation.
 #[derive(Debug, Default)]
 pub(crate) struct Ages(Vec<(u64, Timestamp)>);

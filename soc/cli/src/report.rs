@@ -186,6 +186,9 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
         if let Some(oldest) = events.oldest {
             let _ = writeln!(text, "  pinned packets since {oldest}");
         }
+        if let Some(secs) = events.max_age_secs {
+            let _ = writeln!(text, "  oldest age of pinned packets: {}, by policy", span(secs));
+        }
         if events.segments_missed > 0 {
             let missed = Counted(events.segments_missed, "segment");
             let _ = writeln!(text, "  overwritten before pins had been through: {missed}");

@@ -171,6 +171,8 @@ pub struct EventsStatus {
     pub bytes_copied: u64,
     /// Segments of the general ring that were overwritten before a pin had been through them.
     pub segments_missed: u64,
+    /// Age from which on copies are not given out any more and are removed; absent when there is no limit.
+    pub max_age_secs: Option<u64>,
 }
 
 /// What is left out on purpose.

@@ -323,7 +323,13 @@ pub const KEYS: &[Key] = &[
         name: "policy.max_age",
         default: Some("0s"),
         kind: Kind::Duration(0, 3_650 * 86_400_000),
-        meaning: "age from which on packets are not given out any more and are removed from the medium, unless they are held. 0s: no limit",
+        meaning: "age from which on packets are not given out any more and are removed from the medium, unless they are held. 0s: no limit. Copies of pinned sessions have event_max_age",
+    },
+    Key {
+        name: "policy.event_max_age",
+        default: Some("0s"),
+        kind: Kind::Duration(0, 3_650 * 86_400_000),
+        meaning: "the same for copies of pinned sessions in the event ring, which nothing else keeps: neither pins nor holds. 0s: no limit, they go when the event ring comes round",
     },
     Key {
         name: "policy.min_age",

@@ -53,7 +53,14 @@ fn busy(error: StoreError) -> Failure {
 fn opened(path: &Path) -> Result<(Pins, Store<AnyVolume>, Work), Failure> {
     let store = Store::open_any(&StoreOptions::new(path, StoreSize::Keep)).map_err(busy)?;
     let door = store.events_door();
-    let work = Work { store: path.to_owned(), door, flush_interval: FLUSHED, hash_chain: true, health: None };
+    let work = Work {
+        store: path.to_owned(),
+        door,
+        flush_interval: FLUSHED,
+        hash_chain: true,
+        health: None,
+        max_age_secs: None,
+    };
     let pins = Pins::new(path);
     // On a card its lock goes on with the event ring.
     let events = work.open(&pins).map_err(busy)?.ok_or_else(|| no_event_ring(path))?;

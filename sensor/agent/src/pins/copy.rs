@@ -14,7 +14,7 @@ use hindcap_wire::ledger::EventKind;
 use hindcap_wire::message::answer::Span;
 use hindcap_wire::message::{PinId, PinInfo, PinState};
 use hindcap_wire::packet::{Interface, Packet};
-use hindcap_wire::time::NANOS_PER_SEC;
+use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 
 use super::{Pins, reading};
 
@@ -29,6 +29,8 @@ pub struct Now {
 
 /// How far behind the wall clock the medium may be, beside the flush interval.
 const SLACK_NANOS: u64 = 10 * NANOS_PER_SEC;
+/// Of a segment that has passed the age, so many MiB are emptied at once.
+const CHUNKS_A_PASS: u32 = 16;
 /// Packets between two looks at the clock.
 const TICK_EVERY: u64 = 1024;
 
@@ -40,13 +42,15 @@ pub struct Copier {
     ring: [u8; 16],
     followers: HashMap<PinId, Follower>,
     flush_nanos: u64,
+    /// Age from which on copies are removed, seconds; 0 for none.
+    max_age_secs: u64,
 }
 
 impl Copier {
     /// Through `recorder`, into the event ring `ring`, beside a general ring that is written every `flush_nanos`.
     #[must_use]
-    pub fn new(recorder: Recorder, ring: [u8; 16], flush_nanos: u64) -> Self {
-        Self { recorder, ring, followers: HashMap::new(), flush_nanos }
+    pub fn new(recorder: Recorder, ring: [u8; 16], flush_nanos: u64, max_age_secs: u64) -> Self {
+        Self { recorder, ring, followers: HashMap::new(), flush_nanos, max_age_secs }
     }
 
     /// Writes what there is and lets go of the event ring.
@@ -55,6 +59,23 @@ impl Copier {
     /// The last batches are not durable.
     pub fn close(self) -> Result<(), StoreError> {
         self.recorder.close(reading())
+    }
+
+    /// Removes some of what has passed the age, by a clock that may.
+    fn look_after_ages(&mut self, now: Now) {
+        if self.max_age_secs == 0 {
+            return;
+        }
+        self.recorder.judge_ages_by(now.trusted.then_some(now.reading.wall));
+        for _ in 0..CHUNKS_A_PASS {
+            self.recorder.tick(reading(), DropCounts::default());
+        }
+    }
+
+    /// The instant before which nothing is copied: it would not be given out.
+    fn not_before(&self, now: Now) -> Timestamp {
+        let age = self.max_age_secs.saturating_mul(NANOS_PER_SEC);
+        if age == 0 { Timestamp::MIN } else { now.reading.wall.minus_nanos(age) }
     }
 
     /// The event ring, and what has gone to it.
@@ -95,6 +116,7 @@ pub fn pass(
     stop: &AtomicBool,
 ) -> Result<(), String> {
     pins.date(now.reading);
+    copier.look_after_ages(now);
     let active = pins.active();
     copier.followers.retain(|id, _| active.iter().any(|pin| pin.id == *id));
     for pin in active {
@@ -117,6 +139,7 @@ fn one(
     (now, stop): (Now, &AtomicBool),
     pin: &PinInfo,
 ) -> Result<(), String> {
+    let not_before = copier.not_before(now);
     let Now { reading: Reading { wall: now, .. }, trusted } = now;
     let before = copier.durable();
     let began = !copier.followers.contains_key(&pin.id);
@@ -127,6 +150,8 @@ fn one(
         left: pin.max_bytes.saturating_sub(pin.bytes),
         taken: 0,
         refused: None,
+        not_before,
+        passed_over: (0, 0),
     };
     if began {
         sink.mark(pin.id, true);
@@ -134,7 +159,12 @@ fn one(
     let generation = sink.recorder.health().snapshot().acked.0;
     let options = Options { cancelled: Some(stop), ..Options::default() };
     let done = follower.step(reader, &options, now, &mut sink);
-    let refused = sink.refused.take();
+    let (refused, passed_over) = (sink.refused.take(), sink.passed_over);
+    let done = done.map(|copied| Copied {
+        packets: copied.packets.saturating_sub(passed_over.0),
+        bytes: copied.bytes.saturating_sub(passed_over.1),
+        ..copied
+    });
     let recorded = now.minus_nanos(copier.flush_nanos.saturating_mul(2).saturating_add(SLACK_NANOS));
     let over = follower.is_over(Some(recorded).filter(|_| trusted || pin.query.time.end <= pin.created));
     if let Some(why) = copier.away() {
@@ -170,7 +200,14 @@ fn one(
         }
     };
     if !state.is_active() {
-        let mut sink = Sink { recorder: &mut copier.recorder, left: 0, taken: 0, refused: None };
+        let mut sink = Sink {
+            recorder: &mut copier.recorder,
+            left: 0,
+            taken: 0,
+            refused: None,
+            not_before,
+            passed_over: (0, 0),
+        };
         sink.mark(pin.id, false);
         log::info!("pin {}: {}", pin.id, state.name());
     }
@@ -219,6 +256,10 @@ struct Sink<'a> {
     left: u64,
     taken: u64,
     refused: Option<Refused>,
+    /// What is older is not copied.
+    not_before: Timestamp,
+    /// Packets and bytes that were not.
+    passed_over: (u64, u64),
 }
 
 impl Sink<'_> {
@@ -237,6 +278,10 @@ impl Sink<'_> {
 impl PinSink for Sink<'_> {
     fn packet(&mut self, interface: &Interface, packet: &Packet<'_>) -> bool {
         let bytes = packet.bytes.len() as u64;
+        if packet.timestamp < self.not_before {
+            self.passed_over = (self.passed_over.0 + 1, self.passed_over.1 + bytes);
+            return true;
+        }
         if bytes > self.left {
             self.refused = Some(Refused::Full);
             return false;

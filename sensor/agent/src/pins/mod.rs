@@ -15,10 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hindcap_store::events::EventsDoor;
+use hindcap_store::Reading;
 use hindcap_store::events::pins::PinsFile;
 use hindcap_store::wear::Totals;
-use hindcap_store::{Health, Reading};
 use hindcap_wire::limits::{PIN_SECS_DEFAULT, PINS_MAX};
 use hindcap_wire::message::{EventsStatus, Pin, PinId, PinInfo, PinList, PinState};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC};
@@ -64,17 +63,10 @@ enum Home {
 }
 
 /// Starts the worker of a store that somebody records into, or serves. Without an event ring, or with one that cannot be
-/// used, recording goes on without pins. `health`: of the recorder of the general ring, which counts the wear of both.
+/// used, recording goes on without pins.
 #[must_use]
-pub fn begin(
-    path: &Path,
-    door: EventsDoor,
-    flush_interval: Duration,
-    hash_chain: bool,
-    (clock, health): (Clock, Option<Arc<Health>>),
-) -> Option<Worker> {
-    let pins = Arc::new(Pins::new(path));
-    let work = Work { store: path.to_owned(), door, flush_interval, hash_chain, health };
+pub fn begin(work: Work, clock: Clock) -> Option<Worker> {
+    let pins = Arc::new(Pins::new(&work.store));
     let events = work.arrive(&pins);
     if pins.has_none() && !work.door.may_change() {
         return None;

@@ -1,4 +1,11 @@
+use std::sync::atomic::AtomicBool;
+
+use hindcap_store::events::EventsDoor;
 use hindcap_store::events::pins::pins_path;
+use hindcap_store::{
+    EventShare, Reader, ReaderOptions, RecorderOptions, Store, StoreOptions, StoreSize, open_events_reader,
+};
+use hindcap_wire::packet::{Interface, LinkType, Packet};
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
@@ -101,4 +108,99 @@ fn a_list_waits_for_its_medium_and_another_medium_has_another() {
     assert_eq!(pins.list().pins[0].id, PinId::new(1), "each medium has its own");
     pins.arrive_without();
     assert!(pins.pin(PinId::new(4), &asked(60), "", at(1_003)).unwrap_err().contains("no event ring"));
+}
+
+/// The store `directory` with an event ring that holds `packets` packets, which are `age_secs` old.
+fn with_copies(directory: &Path, packets: u32, age_secs: u64) -> EventsDoor {
+    let options = StoreOptions {
+        segment_bytes: 4 << 20,
+        event_share: EventShare::Percent(50),
+        ..StoreOptions::new(directory, StoreSize::Bytes(64 << 20))
+    };
+    let door = Store::create_any(&options).unwrap().events_door();
+    let events = door.open().unwrap().unwrap();
+    let mut recorder = events.recorder(RecorderOptions::inline(), reading()).unwrap();
+    let ethernet = Interface { link_type: LinkType::ETHERNET, snaplen: 0, name: "eth1".into() };
+    let interface = recorder.interface(&ethernet).unwrap();
+    let timestamp = wall().minus_nanos(age_secs * NANOS_PER_SEC);
+    for _ in 0..packets {
+        recorder.push(&Packet { timestamp, interface, orig_len: 600, bytes: &[7; 600] });
+    }
+    recorder.close(reading()).unwrap();
+    door
+}
+
+#[test]
+fn copies_that_have_passed_their_age_are_hidden_and_then_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let door = with_copies(&path, 10_000, 7_200);
+    let captured = wall().minus_nanos(7_000 * NANOS_PER_SEC);
+    let served = || {
+        let reader = crate::query::open(&path).unwrap();
+        reader.segments().iter().filter(|segment| reader.not_before(segment) <= captured).count()
+    };
+    let stored = || {
+        let (volume, _) = open_events_reader(&path).unwrap().unwrap();
+        Reader::open(volume, ReaderOptions::default()).unwrap().segments().len()
+    };
+    assert_eq!((served(), stored()), (2, 2), "no limit");
+    let work = Work {
+        store: path.clone(),
+        door,
+        flush_interval: Duration::ZERO,
+        hash_chain: false,
+        health: None,
+        max_age_secs: Some(3_600),
+    };
+    let pins = Pins::new(&path);
+    let events = work.open(&pins).unwrap().unwrap();
+    let mut copier = work.copier(events).unwrap();
+    let mut reader = crate::query::open(&path).unwrap();
+    let mut passes = |trusted| {
+        for _ in 0..8 {
+            let now = Now { reading: reading(), trusted };
+            pass(&pins, &mut copier, &mut reader, now, &AtomicBool::new(false)).unwrap();
+        }
+    };
+    passes(false);
+    assert_eq!((served(), stored()), (0, 2), "a clock that nobody vouches for hides, which can be undone");
+    passes(true);
+    assert_eq!((served(), stored()), (0, 0), "the open segment and the sealed one");
+}
+
+#[test]
+fn what_would_not_be_given_out_is_not_copied() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let door = with_copies(&path, 1, 10);
+    // The general ring has two hours of a session, a packet a minute.
+    let store = Store::open_any(&StoreOptions::new(&path, StoreSize::Keep)).unwrap();
+    let mut recorder = store.recorder(RecorderOptions::inline(), reading()).unwrap();
+    let raw = Interface { link_type: LinkType::RAW, snaplen: 0, name: "eth1".into() };
+    let (interface, now) = (recorder.interface(&raw).unwrap(), wall());
+    let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+    packet.extend([0x12, 0x34, 0, 53, 0, 8, 0, 0]);
+    for minute in (1..=120).rev() {
+        let timestamp = now.minus_nanos(minute * 60 * NANOS_PER_SEC + NANOS_PER_SEC);
+        recorder.push(&Packet { timestamp, interface, orig_len: 28, bytes: &packet });
+    }
+    recorder.close(reading()).unwrap();
+    let work = Work {
+        store: path.clone(),
+        door,
+        flush_interval: Duration::ZERO,
+        hash_chain: false,
+        health: None,
+        max_age_secs: Some(3_600),
+    };
+    let pins = Pins::new(&path);
+    let events = work.open(&pins).unwrap().unwrap();
+    let made = pins.pin(PinId::new(1), &asked(60), "", reading()).unwrap();
+    let mut copier = work.copier(events).unwrap();
+    let mut reader = crate::query::open(&path).unwrap();
+    let now = Now { reading: Reading { wall: now, ..reading() }, trusted: true };
+    pass(&pins, &mut copier, &mut reader, now, &AtomicBool::new(false)).unwrap();
+    let done = pins.list().pins[0].clone();
+    assert_eq!((done.id, done.packets), (made.id, 59), "{done:?}");
 }

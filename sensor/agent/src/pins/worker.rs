@@ -9,9 +9,14 @@ use std::time::Duration;
 use hindcap_extract::priority;
 use hindcap_store::events::EventsDoor;
 use hindcap_store::events::pins::PINS_BYTES;
+use hindcap_store::holds::KeepPolicy;
 use hindcap_store::volume::any::{AnyReader, AnyVolume};
 use hindcap_store::wear::Beside;
-use hindcap_store::{BackEnd, Health, Reader, RecorderOptions, Store, StoreError, layout};
+use hindcap_store::{
+    BackEnd, Health, Reader, ReaderOptions, RecorderOptions, Store, StoreError, layout, open_events_reader,
+};
+
+use hindcap_wire::time::NANOS_PER_SEC;
 
 use super::times::Times;
 use super::{Copier, Now, Pins, pass, reading};
@@ -21,6 +26,8 @@ use crate::query::open;
 
 /// How often an idle worker looks whether the event ring is still there; a new pin wakes it.
 const IDLE: Duration = Duration::from_secs(5);
+/// How often copies are looked at for their age.
+const AGES_EVERY_NANOS: u64 = 600 * NANOS_PER_SEC;
 /// An event ring that is away is looked for at once, after this, after twice as long, and so on.
 const BACK_OFF_MIN: Duration = Duration::from_secs(1);
 /// At most so long: it is to be in use within 30 s of its medium's return, as the general ring.
@@ -41,6 +48,8 @@ pub struct Work {
     pub hash_chain: bool,
     /// Of whoever records into the general ring, and counts what the medium is written.
     pub health: Option<Arc<Health>>,
+    /// Age from which on copies are removed, seconds, 0 for none; `None`: as the event ring has it.
+    pub max_age_secs: Option<u64>,
 }
 
 impl Work {
@@ -71,15 +80,18 @@ impl Work {
 
     /// Recovers the event ring, for writing.
     pub(super) fn copier(&self, events: Store<AnyVolume>) -> Result<Copier, Failure> {
+        let policy = |max_age_secs| KeepPolicy { max_age_secs, ..events.state().keep.policy };
         let options = RecorderOptions {
             back_end: BackEnd::Inline,
             hash_chain: self.hash_chain,
+            keep: self.max_age_secs.map(policy),
             ..RecorderOptions::inline()
         };
         let ring = events.state().uuid;
+        let max_age_secs = self.max_age_secs.unwrap_or(events.state().keep.policy.max_age_secs);
         let recorder = events.recorder(options, reading())?;
         let flush_nanos = u64::try_from(self.flush_interval.as_nanos()).unwrap_or(u64::MAX);
-        Ok(Copier::new(recorder, ring, flush_nanos))
+        Ok(Copier::new(recorder, ring, flush_nanos, max_age_secs))
     }
 }
 
@@ -105,7 +117,7 @@ impl Worker {
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, flag) = (Arc::clone(&pins), Arc::clone(&stop));
-        let running = Running { work, events, copier: None, reader: None, failures: 0 };
+        let running = Running { work, events, copier: None, reader: None, failures: 0, aged: None };
         let run = move || running.run(&shared, clock, &flag);
         let thread = std::thread::Builder::new().name("pins".to_owned()).spawn(run)?;
         Ok(Self { thread, stop, pins })
@@ -129,6 +141,8 @@ struct Running {
     reader: Option<Reader<AnyReader>>,
     /// Looks for an event ring in a row that found none.
     failures: u32,
+    /// When it was looked for copies that have passed their age, monotonic, and whether there were any.
+    aged: Option<(u64, bool)>,
 }
 
 /// How long to wait before the next look; counts it.
@@ -155,12 +169,14 @@ impl Running {
                     continue;
                 }
             }
-            if self.events.is_none() && self.copier.is_none() || pins.active().is_empty() {
+            let now = times.now();
+            let idle = pins.active().is_empty() && !self.has_aged(now);
+            if self.events.is_none() && self.copier.is_none() || idle {
                 (self.reader, self.failures) = (None, 0);
                 pins.wait(IDLE);
                 continue;
             }
-            match self.pass(pins, times.now(), stop) {
+            match self.pass(pins, now, stop) {
                 Ok(()) => {
                     self.tell_wear(pins);
                     self.failures = 0;
@@ -195,6 +211,32 @@ impl Running {
         if let Some((ring, wear)) = held.or_else(|| self.copier.as_ref().map(Copier::wear)) {
             health.set_beside(Some(Beside::of(ring, &wear.odometer)));
         }
+    }
+
+    /// Whether the event ring has to be opened for the age of its copies alone: to tell it the age, or to remove some.
+    fn has_aged(&mut self, now: Now) -> bool {
+        let Some(max_age_secs) = self.work.max_age_secs else { return false };
+        if let Some(events) = &self.events {
+            if events.state().keep.policy.max_age_secs != max_age_secs {
+                return true;
+            }
+        }
+        if max_age_secs == 0 || !now.trusted {
+            return false;
+        }
+        let monotonic = now.reading.monotonic_nanos;
+        if let Some((_, found)) = self.aged.filter(|(at, _)| monotonic.saturating_sub(*at) < AGES_EVERY_NANOS)
+        {
+            return found;
+        }
+        let horizon = now.reading.wall.minus_nanos(max_age_secs.saturating_mul(NANOS_PER_SEC));
+        let found = open_events_reader(&self.work.store)
+            .ok()
+            .flatten()
+            .and_then(|(volume, _)| Reader::open(volume, ReaderOptions::default()).ok())
+            .is_some_and(|reader| reader.segments().iter().any(|segment| segment.first < horizon));
+        self.aged = Some((monotonic, found));
+        found
     }
 
     fn pass(&mut self, pins: &Pins, now: Now, stop: &AtomicBool) -> Result<(), String> {

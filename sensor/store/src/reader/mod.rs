@@ -242,6 +242,10 @@ impl<V: VolumeRead> Reader<V> {
         if !self.options.raw_times {
             for (info, known) in self.infos.iter_mut().zip(&self.known) {
                 (info.first, info.last) = self.anchors.times(info, &known.clock);
+                if let Some(step) = &mut info.step {
+                    let times = self.anchors.true_time(info.generation, &known.clock.lines);
+                    step.since = times.at(0, step.since);
+                }
             }
         }
         self.hide_old();
@@ -355,9 +359,12 @@ impl<V: VolumeRead> Reader<V> {
     /// The instant before which packets of `segment` are not given out.
     #[must_use]
     pub fn not_before(&self, segment: &SegmentInfo) -> Timestamp {
-        // What was pinned outlives the age, as what is held does.
-        let pinned = segment.class != Class::General;
-        let exempt = pinned || self.exempt.binary_search(&segment.generation).is_ok();
+        if segment.class != Class::General {
+            // The event ring has an age of its own.
+            let plain = SegmentInfo { class: Class::General, ..segment.clone() };
+            return self.events.as_ref().map_or(Timestamp::MIN, |events| events.not_before(&plain));
+        }
+        let exempt = self.exempt.binary_search(&segment.generation).is_ok();
         self.horizon.filter(|_| !exempt).unwrap_or(Timestamp::MIN)
     }
 

@@ -4,14 +4,17 @@
 //! that none is used twice; then its summary goes, then its header, then the rest, each durable before the next. A crash
 //! in between leaves a segment that reads whole by its batches, or one that counts as unused; the next recorder goes on.
 //!
-//! By the wall clock, and only while that is synchronised, has been so for ten minutes and not stepped for half an hour.
+//! By the wall clock, and only while that is synchronised, has been so for ten minutes and not stepped for half an hour. The
+//! recorder of an event ring has no clock of its own, because what it records covers no time: whoever feeds it tells it a
+//! time that has proved itself ([`Recorder::judge_ages_by`]). Copies come in any order, so an open segment is sealed when its
+//! oldest packet has passed the age, not when it spans a part of it.
 
 use hindcap_wire::limits::CHUNK_BYTES;
 use hindcap_wire::time::Timestamp;
 
 use super::Recorder;
 use crate::Reading;
-use crate::age::{Ages, spans_enough};
+use crate::age::{Ages, has_passed, spans_enough};
 use crate::holds::keeper::Steadiness;
 use crate::writer::Job;
 use crate::writer::notes::Note;
@@ -29,6 +32,16 @@ pub(super) struct Aging {
     looked: Option<u64>,
     emptying: Option<Emptying>,
     chunks: u32,
+    judge: Judge,
+}
+
+/// By which clock ages are judged.
+#[derive(Clone, Copy, Debug)]
+enum Judge {
+    /// The recorder's own.
+    Own,
+    /// A time that somebody vouches for, if anybody does.
+    Told(Option<Timestamp>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +60,7 @@ impl Aging {
             looked: None,
             emptying: None,
             chunks: 0,
+            judge: Judge::Own,
         }
     }
 
@@ -72,10 +86,19 @@ impl Aging {
 }
 
 impl Recorder {
+    /// Judges ages by `wall` from here on, instead of the recorder's own clock; `None` while nobody vouches for a time.
+    pub fn judge_ages_by(&mut self, wall: Option<Timestamp>) {
+        self.aging.judge = Judge::Told(wall);
+    }
+
     /// One step.
     pub(super) fn look_after_ages(&mut self) {
         let now = self.clock.now;
-        let trusted = self.aging.steadiness.trusts(now);
+        let own = self.aging.steadiness.trusts(now);
+        let (wall, trusted) = match self.aging.judge {
+            Judge::Own => (now.wall, own),
+            Judge::Told(wall) => (wall.unwrap_or(now.wall), wall.is_some()),
+        };
         if let Some(emptying) = self.aging.emptying {
             self.empty_on(emptying);
             return;
@@ -86,11 +109,15 @@ impl Recorder {
         }
         self.aging.looked = Some(now.monotonic_nanos);
         let first = self.open.and_then(|open| open.first());
-        if first.is_some_and(|first| spans_enough(self.kept_now(), first, now.wall)) {
+        let enough = match self.aging.judge {
+            Judge::Own => spans_enough,
+            Judge::Told(_) => has_passed,
+        };
+        if first.is_some_and(|first| enough(self.kept_now(), first, wall)) {
             self.rotate();
         }
         self.aging.ages.keep_only(&self.ring.generations_used());
-        let Some(generation) = self.aging.ages.expired(self.kept_now(), now.wall) else { return };
+        let Some(generation) = self.aging.ages.expired(self.kept_now(), wall) else { return };
         let Some(number) = self.ring.number_of(generation) else { return };
         log::info!("segment {number} has passed the maximum age and is emptied");
         self.ring.set_aside(number);
