@@ -9,7 +9,7 @@ mod why;
 use hindcap_store::reader::{ClockRemark, SegmentInfo, SegmentState};
 use hindcap_wire::drops::{DropCause, DropCounts};
 use hindcap_wire::index::{BatchEntry, IndexDoc};
-use hindcap_wire::ledger::{Event, EventKind};
+use hindcap_wire::ledger::{Event, EventKind, SAME_SETTING_NANOS};
 use hindcap_wire::message::answer::{Answer, ClockSpan, Gap, GapCause, LIST_MAX, PolicySpan, Thinned};
 use hindcap_wire::policy::{LeftOut, Policy};
 use hindcap_wire::time::{ClockState, TimeRange, Timestamp};
@@ -188,7 +188,8 @@ impl Survey {
         let Some((since, policy)) = in_force.filter(|(_, policy)| !policy.is_everything()) else { return };
         let Some(range) = overlap(range, self.window) else { return };
         match self.thinned.policies.last_mut() {
-            Some(last) if (last.since, last.policy) == (since, policy) => {
+            // The same step: times that were corrected are as exact as two readings of a clock are.
+            Some(last) if last.policy == policy && last.since.0.abs_diff(since.0) <= SAME_SETTING_NANOS => {
                 last.range.start = last.range.start.min(range.start);
                 last.range.end = last.range.end.max(range.end);
             }

@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use hindcap_extract::sink::SavefileSink;
 use hindcap_extract::{Options, plan, run, search};
+use hindcap_store::policy::Control;
 use hindcap_store::reader::{Reader, ReaderOptions};
 use hindcap_store::sim::SimVolume;
 use hindcap_store::{Reading, Recorder, RecorderOptions, Store};
@@ -13,6 +16,7 @@ use hindcap_wire::drops::DropCounts;
 use hindcap_wire::message::answer::WhyEmpty;
 use hindcap_wire::net::IpNet;
 use hindcap_wire::packet::{LinkType, Packet};
+use hindcap_wire::policy::{Policy, PolicyReason};
 use hindcap_wire::query::Query;
 use hindcap_wire::savefile::Format;
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, TimeRange, Timestamp};
@@ -166,4 +170,35 @@ fn a_clock_that_was_never_set_is_told_with_its_times_and_its_boot() {
     // Other windows have nothing to do with it.
     let (_, answer) = extract(&mut reader(&volume), &asked(1_050, 1_060), &Options::default()).unwrap();
     assert!(!answer.notes.iter().any(|note| note.contains("unset clock")), "{:?}", answer.notes);
+}
+
+#[test]
+fn a_policy_from_before_the_clock_was_set_has_its_true_time() {
+    let volume = SimVolume::new(SEGMENT_BYTES, 8);
+    drop(Store::format(volume.clone(), *b"0123456789abcdef").unwrap());
+    let mut recorder = recorder(&volume, 7, 0);
+    let control = Arc::new(Control::new(Policy { sample: 100, ..Policy::default() }));
+    recorder.thin(Arc::clone(&control));
+    record(&mut recorder, 10..20, unset, 5_000);
+    control.set_cutoff(Some(100_000), PolicyReason::WearBudget);
+    // The segment in which it began, one by the wrong clock alone, one with the step of the clock, two by the right one.
+    record(&mut recorder, 20..50, unset, 5_000);
+    recorder.rotate();
+    record(&mut recorder, 50..60, unset, 5_000);
+    recorder.rotate();
+    record(&mut recorder, 60..70, unset, 5_000);
+    record(&mut recorder, 70..80, set, 5_000);
+    recorder.rotate();
+    record(&mut recorder, 80..90, set, 5_000);
+    recorder.rotate();
+    record(&mut recorder, 90..100, set, 5_000);
+    drop(recorder);
+    let since = |from, to| {
+        let (_, answer) = extract(&mut reader(&volume), &asked(from, to), &Options::default()).unwrap();
+        let since = answer.thinned.policies.iter().filter(|span| span.policy.cutoff.is_some());
+        since.map(|span| (span.since.0.abs_diff(START) + SEC / 2) / SEC).collect::<Vec<_>>()
+    };
+    for (from, to) in [(30, 40), (52, 55), (62, 65), (72, 75), (82, 85), (92, 95), (25, 95)] {
+        assert_eq!(since(from, to), [20], "asked for {from} to {to}");
+    }
 }

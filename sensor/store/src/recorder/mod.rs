@@ -99,6 +99,8 @@ pub struct Recorder {
     thinner: Option<Box<Thinner>>,
     /// The policy step in force, as it was written.
     step: Option<Event>,
+    /// Its time was not shown by a clock that was yet to be set.
+    step_is_dated: bool,
     keeping: keep::Keeping,
     aging: age::Aging,
 }
@@ -170,6 +172,7 @@ impl Recorder {
             may_wait: options.may_wait,
             thinner: None,
             step: None,
+            step_is_dated: false,
             keeping: keep::Keeping::new(now),
             aging: age::Aging::new(now),
         }

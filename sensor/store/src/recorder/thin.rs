@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hindcap_wire::ledger::{Event, EventKind};
 use hindcap_wire::packet::Packet;
 use hindcap_wire::policy::LeftOut;
+use hindcap_wire::time::ClockState;
 
 use super::Recorder;
 use crate::policy::{Control, Thinner, Verdict};
@@ -68,11 +69,19 @@ impl Recorder {
         let kind = EventKind::Policy { policy, before };
         let now = self.clock.now;
         self.step = Some(Event { at: now.wall, monotonic_nanos: now.monotonic_nanos, kind });
+        self.step_is_dated = now.clock != ClockState::NotSynchronised;
         self.event(kind);
     }
 
-    /// Every segment begins with the step in force, so that it tells by itself what it lacks.
+    /// Every segment begins with the step in force, so that it tells by itself what it lacks. A step from before the clock was
+    /// set gets its true time: later segments know nothing of the clock of then.
     pub(super) fn repeat_step(&mut self) {
+        let now = self.clock.now;
+        if let (Some(step), false, ClockState::Synchronised) = (&mut self.step, self.step_is_dated, now.clock)
+        {
+            step.at = now.wall.minus_nanos(now.monotonic_nanos.saturating_sub(step.monotonic_nanos));
+            self.step_is_dated = true;
+        }
         if let Some(step) = self.step.filter(|step| !self.events.iter().any(|event| event == step)) {
             // When no room is left, news are waiting that matter more.
             let _ = self.events.push_back(step);
