@@ -230,3 +230,33 @@ fn a_card_as_a_block_device_is_nobody_elses_and_may_be_pulled() {
     }
     medium.unmount();
 }
+
+/// What is refused is any medium that is mounted, whatever is on it: also where the kernel has no FAT.
+#[test]
+fn a_mounted_medium_is_never_formatted() {
+    let sensor = Sensor::new();
+    let Some(medium) = Loop::new(&sensor) else { return };
+    assert!(run("mkfs.ext4", &["-q", &medium.device]).status.success());
+    assert!(medium.mount().status.success());
+    fs::write(medium.mounted.join("letter"), "to somebody").unwrap();
+    let name = medium.device.rsplit('/').next().unwrap().to_owned();
+    // The device, and the image behind it.
+    let image = medium.image.display().to_string();
+    for (place, name) in [(medium.device.clone(), name.clone()), (image, "medium.img".to_owned())] {
+        let refused = hindcapd(&["format", &format!("fat:{place}"), "--yes", "--overwrite", &name]);
+        assert_eq!(refused.status.code(), Some(exit::ERROR), "{place}: {}", said(&refused));
+        let told = format!("mounted at {}; unmount it first", medium.mounted.display());
+        assert!(said(&refused).contains(&told), "{place}: {}", said(&refused));
+    }
+    assert_eq!(fs::read_to_string(medium.mounted.join("letter")).unwrap(), "to somebody");
+    let done = run("umount", &[medium.mounted.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", said(&done));
+    let judged = run("e2fsck", &["-fn", &medium.device]);
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+    // Unmounted it is somebody's all the same, and must be named; then it becomes a card.
+    let place = format!("fat:{}", medium.device);
+    let unnamed = hindcapd(&["format", &place, "--yes"]);
+    assert!(said(&unnamed).contains(&format!("add --overwrite {name}")), "{}", said(&unnamed));
+    let made = hindcapd(&["format", &place, "--yes", "--overwrite", &name]);
+    assert!(made.status.success(), "{}", said(&made));
+}

@@ -29,10 +29,16 @@ impl Fixture {
     }
 
     fn import(&self, name: &str) {
+        self.import_into("38MiB", name);
+    }
+
+    /// Gives what was said.
+    fn import_into(&self, size: &str, name: &str) -> String {
         let file = self.path(name);
-        let args = ["--store-size", "38MiB", "--segment-size", "4MiB", file.to_str().unwrap()];
+        let args = ["--store-size", size, "--segment-size", "4MiB", file.to_str().unwrap()];
         let output = self.hindcapd("import", &args);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stderr)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -149,6 +155,38 @@ fn a_held_session_outlives_three_turns_and_goes_with_its_release() {
         fixture.extract(&[&session[..], &["--start", &EARLY.to_string(), "--end", &end]].concat());
     assert_eq!(code, Some(3), "{told}");
     assert!(told.contains("pruned"), "{told}");
+}
+
+#[test]
+fn a_store_that_is_made_smaller_keeps_what_is_held() {
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("few.pcap"), savefile(LATE, 64 << 10, false)).unwrap();
+    let session = ["--host", "203.0.113.7"];
+    let (code, held) = fixture.json("hold", &session);
+    assert_eq!((code, &held["hold"]["segments"]), (Some(0), &1.into()));
+    let expected = fixture.extract(&session).2;
+    assert!(!expected.is_empty());
+    // Two segments are asked for: one is held, and two must stay with recording.
+    let told = fixture.import_into("10MiB", "few.pcap");
+    assert!(
+        told.contains("2 segments asked for, but 1 held: the store keeps 3; release holds and start again"),
+        "{told}"
+    );
+    let (code, told, found) = fixture.extract(&session);
+    assert!(code == Some(0) && found == expected, "the held session is not whole: {told}");
+    let status = fixture.json("status", &[]).1;
+    assert_eq!(
+        (&status["segments_total"], &status["held"]["share"]["segments"]),
+        (&3.into(), &1.into()),
+        "{status}"
+    );
+    assert_eq!(fixture.hindcapd("verify", &[]).status.code(), Some(0));
+    let id = held["hold"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(fixture.json("release", &[&id]).0, Some(0));
+    let told = fixture.import_into("10MiB", "few.pcap");
+    assert!(!told.contains("asked for"), "{told}");
+    assert_eq!(fixture.json("status", &[]).1["segments_total"], 2);
+    assert_eq!(fixture.extract(&session).0, Some(1), "nobody holds it any more");
 }
 
 #[test]
