@@ -194,7 +194,7 @@ fn run(
         let polled = source.poll(WAIT, &mut sink);
         idle = matches!(polled, Ok(Polled::Idle));
         match polled {
-            Ok(Polled::Packets(_) | Polled::Idle) => {}
+            Ok(Polled::Packets(_) | Polled::Idle | Polled::Short) => {}
             Ok(Polled::LinkDown) => link(&mut sink, counters, false),
             Ok(Polled::LinkUp) => link(&mut sink, counters, true),
             Ok(Polled::End) => break,

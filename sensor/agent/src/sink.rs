@@ -91,6 +91,10 @@ impl PacketSink for RecorderSink {
         }
     }
 
+    fn is_short(&mut self) -> bool {
+        self.recorder.is_short()
+    }
+
     #[inline]
     fn packet(&mut self, packet: &Packet<'_>) {
         match self.known(packet.interface) {

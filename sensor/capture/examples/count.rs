@@ -28,7 +28,7 @@ fn run<S: PacketSource>(source: &mut S, until: Option<Instant>) -> Result<Count,
     while until.is_none_or(|until| Instant::now() < until) {
         match source.poll(Duration::from_millis(100), &mut count)? {
             Polled::End => break,
-            Polled::Packets(_) | Polled::Idle => {}
+            Polled::Packets(_) | Polled::Idle | Polled::Short => {}
             other => eprintln!("{other:?}"),
         }
     }

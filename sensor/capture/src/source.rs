@@ -14,6 +14,10 @@ pub trait PacketSink {
     fn interface(&mut self, index: u32, interface: &Interface);
     /// Takes one packet; `packet.interface` was announced. On the hot path: must not block.
     fn packet(&mut self, packet: &Packet<'_>);
+    /// Whether packets should stay where they are for now, if the source can keep them. Asked before every few packets.
+    fn is_short(&mut self) -> bool {
+        false
+    }
 }
 
 /// Where packets come from: a network interface or a savefile.
@@ -35,6 +39,8 @@ pub enum Polled {
     Packets(usize),
     /// Nothing arrived within the wait.
     Idle,
+    /// The sink is short of room: what arrives waits in the kernel's ring. A short wait has passed.
+    Short,
     /// The link or the interface went away, or was away when the source was opened; said once. Packets before it were
     /// delivered. Keep polling.
     LinkDown,

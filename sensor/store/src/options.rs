@@ -110,8 +110,8 @@ impl RecorderOptions {
     /// Most batch buffers.
     pub const BUFFERS_MAX: usize = 64;
     /// Batch buffers of live capture: 750 ms, the longest that a card may be busy (SD specification, 4.13.1.7), at 100 Mbit/s
-    /// are 9.4 MB; one buffer is being written, one filled, one left over to record again what had to wait.
-    pub const BUFFERS: usize = 13;
+    /// are 9.4 MB; a kernel ring of 8 MiB takes 7 MB of them, and of the buffers one is being written and one filled.
+    pub const BUFFERS: usize = 6;
     /// Default of `flush_interval_nanos`: 5 s.
     pub const FLUSH_INTERVAL_NANOS: u64 = 5 * NANOS_PER_SEC;
 

@@ -267,9 +267,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "store.buffers",
-        default: Some("13MiB"),
+        default: Some("6MiB"),
         kind: Kind::Size(3 * MIB, 64 * MIB),
-        meaning: "memory that packets wait in while the medium is busy or away, used when needed; 13MiB carry 100 Mbit/s for 0.75 s",
+        meaning: "memory that packets wait in while the medium is busy or away, used when needed; while it is busy capture.ring holds more: 6MiB and a ring of 8MiB carry 100 Mbit/s for 0.75 s",
     },
     Key {
         name: "store.hash_chain",

@@ -19,9 +19,11 @@ pub(crate) struct Counters {
 }
 
 impl DropMeter {
-    /// Takes a reading of the capture that is open now.
-    pub(crate) fn read(&mut self, now: Counters) {
-        self.total.add(DropCause::RingFull, grown(self.last.ring_full, now.ring_full));
+    /// Takes a reading of the capture that is open now. What the ring had no room for is told as what it is: `left`, when
+    /// packets were left in it because nobody had a buffer for them.
+    pub(crate) fn read(&mut self, now: Counters, left: bool) {
+        let cause = if left { DropCause::BuffersFull } else { DropCause::RingFull };
+        self.total.add(cause, grown(self.last.ring_full, now.ring_full));
         self.total.add(DropCause::Interface, grown(self.last.interface, now.interface));
         self.last = now;
     }
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     fn read(meter: &mut DropMeter, ring_full: u32, interface: u32) -> (u64, u64) {
-        meter.read(Counters { ring_full, interface });
+        meter.read(Counters { ring_full, interface }, false);
         (meter.total().get(DropCause::RingFull), meter.total().get(DropCause::Interface))
     }
 
@@ -70,7 +72,13 @@ mod tests {
         assert_eq!(read(&mut meter, 2_000_000_000, 0), (2_000_000_015, 1));
         assert_eq!(read(&mut meter, 4_000_000_000, 0), (4_000_000_015, 1));
         assert_eq!(read(&mut meter, 5, 0), (4_294_967_316, 1), "wrapped: {}", u64::from(u32::MAX));
+        meter.read(Counters { ring_full: 12, interface: 0 }, true);
+        assert_eq!(
+            meter.total().get(DropCause::BuffersFull),
+            7,
+            "the ring was full because it was not emptied"
+        );
         meter.link_down();
-        assert_eq!(meter.total().total(), 4_294_967_316 + 1 + 1);
+        assert_eq!(meter.total().total(), 4_294_967_316 + 7 + 1 + 1);
     }
 }

@@ -5,7 +5,8 @@
 //! can fail; a source that was opened never ends.
 //!
 //! Packets go from the kernel's ring to the sink in place, a dispatch of at most [`DISPATCH_PACKETS_MAX`] at a time, so
-//! that the caller gets to its other duties under any load. The ring is kept in block mode (no immediate mode, which
+//! that the caller gets to its other duties under any load. While the sink is short of room they stay in the ring; what
+//! the ring then has no room for counts as `buffers_full`. The ring is kept in block mode (no immediate mode, which
 //! would give up TPACKET_V3) with a block timeout of 100 ms. VLAN tags are put back into the frames by libpcap.
 //!
 //! Time: this module reads the monotonic clock itself, once per poll, because it waits in real time.
@@ -34,6 +35,10 @@ use crate::{CaptureError, PacketSink, PacketSource, Polled};
 
 /// Packets of one dispatch: under 5 ms of work, and few enough calls at any rate.
 const DISPATCH_PACKETS_MAX: usize = 4096;
+/// Packets that the sink takes before it is asked again whether it is short of room.
+const SLICE_PACKETS: usize = 128;
+/// How long packets stay in the ring before a sink that is short of room is asked again: at 1 Gbit/s 250 kB.
+const SHORT_WAIT: Duration = Duration::from_millis(2);
 /// How often the link is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often opening is tried while the interface is away; a return is noticed within this.
@@ -101,6 +106,8 @@ pub struct LiveSource {
     frame_bytes_max: u32,
     /// The last dispatch emptied the ring.
     drained: bool,
+    /// Packets were left in the ring since it was last empty.
+    left: bool,
     /// When the link is next looked at, or the interface next opened.
     next_look: Instant,
     /// The link was seen to be gone, and not yet reported.
@@ -144,6 +151,7 @@ impl LiveSource {
             announced: None,
             frame_bytes_max: u32::MAX,
             drained: true,
+            left: false,
             next_look: now + LOOK_INTERVAL,
             lost_at: if up { None } else { now.checked_sub(LAST_BLOCK) },
             tell_up: false,
@@ -213,8 +221,9 @@ impl LiveSource {
 
     fn read_drops(&mut self) {
         if let Some(Ok(stat)) = self.capture.as_mut().map(Capture::stats) {
-            self.meter.read(Counters { ring_full: stat.dropped, interface: stat.if_dropped });
+            self.meter.read(Counters { ring_full: stat.dropped, interface: stat.if_dropped }, self.left);
         }
+        self.left &= !self.drained;
     }
 
     /// Opens the capture again when the interface is up.
@@ -300,24 +309,38 @@ impl LiveSource {
     fn dispatch<S: PacketSink>(&mut self, now: Instant, sink: &mut S) -> usize {
         let Some(capture) = &mut self.capture else { return 0 };
         let (mut super_frames, frame_bytes_max) = (0_u64, self.frame_bytes_max);
-        let result = capture.dispatch(Some(DISPATCH_PACKETS_MAX), |packet| {
-            let header = packet.header;
-            super_frames += u64::from(header.len > frame_bytes_max);
-            let timestamp = timestamp(header);
-            sink.packet(&Packet { timestamp, interface: 0, orig_len: header.len, bytes: packet.data });
-        });
-        self.health.super_frames += super_frames;
-        match result {
-            Ok(packets) => {
-                self.drained = packets < DISPATCH_PACKETS_MAX;
-                packets
+        let (mut packets, mut failed) = (0, None);
+        self.drained = false;
+        while packets < DISPATCH_PACKETS_MAX && !self.drained {
+            if sink.is_short() {
+                self.left = true;
+                break;
             }
-            Err(error) => {
-                self.lose(now);
-                self.close(&error.to_string());
-                0
+            let result = capture.dispatch(Some(SLICE_PACKETS), |packet| {
+                let header = packet.header;
+                super_frames += u64::from(header.len > frame_bytes_max);
+                let timestamp = timestamp(header);
+                sink.packet(&Packet { timestamp, interface: 0, orig_len: header.len, bytes: packet.data });
+            });
+            match result {
+                Ok(slice) => {
+                    self.drained = slice < SLICE_PACKETS;
+                    packets += slice;
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
+        self.health.super_frames += super_frames;
+        if let Some(error) = failed {
+            self.lose(now);
+            self.close(&error.to_string());
+            self.drained = true;
+            return 0;
+        }
+        packets
     }
 }
 
@@ -348,6 +371,10 @@ impl PacketSource for LiveSource {
             return Ok(Polled::Idle);
         }
         match self.dispatch(now, sink) {
+            0 if self.left && !self.drained => {
+                std::thread::sleep(SHORT_WAIT.min(wait));
+                Ok(Polled::Short)
+            }
             0 => Ok(Polled::Idle),
             packets => Ok(Polled::Packets(packets)),
         }

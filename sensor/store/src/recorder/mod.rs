@@ -7,6 +7,7 @@
 //! - `open`: the open segment and where the next batch goes.
 //! - `clock`: flush interval, clock steps, drops, back-off while storage fails.
 //! - `outage`: what waits in memory while storage fails or is away.
+//! - `room`: whether packets should rather stay in the kernel's ring for now.
 
 mod age;
 mod clock;
@@ -14,6 +15,7 @@ mod interfaces;
 mod keep;
 mod open;
 mod outage;
+mod room;
 #[cfg(test)]
 pub(crate) mod tests;
 mod thin;

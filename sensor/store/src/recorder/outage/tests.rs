@@ -379,10 +379,13 @@ fn a_card_that_comes_after_the_start() {
     assert_eq!((numbers(&card).len() as u32, drops.total()), (pushed, 0));
 }
 
-/// 750 ms at 100 Mbit/s while the card is busy, again and again: what `RecorderOptions::live` must carry.
-fn stalls(buffers: usize) -> DropCounts {
+/// 750 ms at 100 Mbit/s while the card is busy, again and again: what `RecorderOptions::live` must carry, beside a kernel
+/// ring with room for `ring_bytes`. Gives the drops, and what found no room in the ring.
+fn stalls(buffers: usize, ring_bytes: usize) -> (DropCounts, u32) {
     const STALL_BYTES: usize = 100_000_000 / 8 * 750 / 1000;
     const LEN: usize = 1000;
+    /// What the ring takes for a packet: TPACKET_V3's header and address, aligned.
+    const FRAME: usize = LEN + 96;
     let card = card(1);
     let slot = Slot::with(&card);
     let options = RecorderOptions {
@@ -393,13 +396,31 @@ fn stalls(buffers: usize) -> DropCounts {
     };
     let mut run = Run::new(&slot, options);
     run.micros_per_packet = 80;
+    let (mut ring, mut refused) = (0, 0);
+    let empty = |run: &mut Run, ring: &mut usize| {
+        while *ring > 0 && !run.recorder.is_short() {
+            run.push(1, LEN);
+            *ring -= 1;
+        }
+    };
     for _ in 0..4 {
         slot.hold();
         run.push((1 << 20) / LEN as u32 + 10, LEN);
         run.recorder.flush();
         slot.wait_for_waiting();
-        run.push((STALL_BYTES / (LEN + 32)) as u32, LEN);
+        for _ in 0..STALL_BYTES / (LEN + 32) {
+            ring += 1;
+            empty(&mut run, &mut ring);
+            if ring * FRAME > ring_bytes {
+                (ring, refused) = (ring - 1, refused + 1);
+            }
+        }
         slot.let_go();
+        while ring > 0 {
+            empty(&mut run, &mut ring);
+            run.tick();
+            std::thread::yield_now();
+        }
         let dropped = run.dropped();
         run.recorder.flush();
         while run.health().packets_acked + dropped < u64::from(run.pushed) {
@@ -407,15 +428,40 @@ fn stalls(buffers: usize) -> DropCounts {
             std::thread::yield_now();
         }
     }
-    run.close().1
+    (run.close().1, refused)
 }
 
 #[test]
 fn stalls_of_750_ms_at_100_mbit_lose_nothing() {
-    assert_eq!(stalls(RecorderOptions::live().buffers).total(), 0);
-    let few = stalls(6);
-    assert!(few.get(DropCause::BuffersFull) > 0, "six buffers are too few, or this test is none");
-    assert_eq!(few.total(), few.get(DropCause::BuffersFull), "too slow is no storage error");
+    // Of the ring one block in eight may be only partly filled.
+    const RING: usize = (8 << 20) / 8 * 7;
+    let (lost, refused) = stalls(RecorderOptions::live().buffers, RING);
+    assert_eq!((lost.total(), refused), (0, 0));
+    let (lost, refused) = stalls(3, RING);
+    assert!(refused > 0, "three buffers are too few, or this test is none");
+    assert_eq!(lost.total(), 0, "a source that asks leaves in its ring what finds no buffer");
+}
+
+#[test]
+fn who_does_not_ask_loses_what_finds_no_buffer() {
+    let card = card(1);
+    let slot = Slot::with(&card);
+    let options = RecorderOptions {
+        back_end: BackEnd::Threaded,
+        hash_chain: false,
+        buffers: 3,
+        ..RecorderOptions::live()
+    };
+    let mut run = Run::new(&slot, options);
+    slot.hold();
+    run.push(1100, 1000);
+    run.recorder.flush();
+    slot.wait_for_waiting();
+    run.push(5000, 1000);
+    slot.let_go();
+    let drops = run.close().1;
+    assert!(drops.get(DropCause::BuffersFull) > 0);
+    assert_eq!(drops.total(), drops.get(DropCause::BuffersFull), "too slow is no storage error");
 }
 
 #[test]
