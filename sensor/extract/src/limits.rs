@@ -5,8 +5,8 @@ use hindcap_wire::limits::{CHUNK_BYTES, PAGE_BYTES};
 use hindcap_wire::time::NANOS_PER_SEC;
 
 /// Bytes of matches that wait for their turn. Live traffic needs far less; beyond it, imported savefiles that overlap
-/// are read in several passes. Half of what the sensor grants to all index work.
-pub const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// are read in several passes.
+pub const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Pages that are read in one go: those of a chunk, so that a unit never reads more than 1 MiB.
 pub(crate) const UNIT_PAGES_MAX: u32 = CHUNK_BYTES / PAGE_BYTES;
@@ -34,8 +34,9 @@ pub(crate) const COUNTED_FLOWS_MAX: usize = 32_768;
 /// Talkers of one list of a summary: some 700 KiB for each of the four lists.
 pub(crate) const TALKERS_MAX: usize = 8_192;
 
-/// Flows whose sequence numbers are followed, to tell what policy cut off: 1 MiB of memory.
-pub(crate) const CUT_FLOWS_MAX: usize = 4_096;
+/// Flows whose sequence numbers are followed, to tell what policy cut off: as many as a table of 0.6 MiB takes, the next
+/// larger one being twice that.
+pub(crate) const CUT_FLOWS_MAX: usize = 3_584;
 
 /// Savefiles of one import that lie this close together count as one stretch of recorded time.
 pub(crate) const IMPORT_SILENCE_NANOS: u64 = 60 * NANOS_PER_SEC;

@@ -239,7 +239,7 @@ pub(crate) fn stream<V: VolumeRead, J: Judge>(
     let mut run = Run {
         script,
         sorter: Sorter::new(waiting_bytes_max),
-        fragments: FragmentCache::new(FRAGMENTS_MAX),
+        fragments: FragmentCache::when_needed(FRAGMENTS_MAX),
         dissection: Dissection::default(),
         report: Report::default(),
         ended: false,

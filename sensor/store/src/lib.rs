@@ -56,7 +56,9 @@ pub use index::Indexer;
 pub use medium::{MediumTrouble, Swapped, Trouble};
 pub use options::{BackEnd, EventShare, Reading, RecorderOptions, StoreOptions, StoreSize};
 pub use place::{open_card, open_reader};
-pub use reader::{Class, PacketAt, ReadError, Reader, ReaderOptions, SegmentInfo, SegmentState, Served};
+pub use reader::{
+    Class, PacketAt, ReadError, Reader, ReaderOptions, SegmentInfo, SegmentState, Served, Shelf,
+};
 pub use recorder::Recorder;
 pub use reindex::{Reindexed, reindex};
 pub use state::State;

@@ -4,7 +4,8 @@
 //! flows inside. [`FragmentCache`] remembers them by (addresses, identification, VLAN and, for IPv4, protocol) and
 //! completes later fragments, so that they are found as part of their flow.
 //!
-//! Bounds: fixed capacity, no allocation after [`FragmentCache::new`]; an entry serves packets up to
+//! Bounds: fixed capacity, no allocation after [`FragmentCache::new`] (with [`FragmentCache::when_needed`] one, at the
+//! first fragment); an entry serves packets up to
 //! [`FRAGMENT_AGE_NANOS_MAX`] from its own time. It is deterministic: the same packets in the same order give the same
 //! result. Not done: fragments that arrive before the first one stay without ports.
 
@@ -61,17 +62,29 @@ struct Entry {
 /// First fragments seen lately; see the module.
 #[derive(Debug)]
 pub struct FragmentCache {
-    /// Sets of [`WAYS`] entries; their number is a power of two.
+    /// Sets of [`WAYS`] entries; their number is a power of two. None at all before they are needed.
     entries: Vec<Option<Entry>>,
+    /// How many there are, or will be.
+    capacity: usize,
 }
 
 impl FragmentCache {
     /// A cache of at least `capacity` datagrams (rounded up to a power of two); the only allocation is here.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let mut entries = Vec::new();
-        entries.resize_with(capacity.max(WAYS).next_power_of_two(), || None);
-        Self { entries }
+        let mut cache = Self::when_needed(capacity);
+        cache.take_memory();
+        cache
+    }
+
+    /// The same, with the allocation put off until there is something to remember: for readers, who mostly meet none.
+    #[must_use]
+    pub fn when_needed(capacity: usize) -> Self {
+        Self { entries: Vec::new(), capacity: capacity.max(WAYS).next_power_of_two() }
+    }
+
+    fn take_memory(&mut self) {
+        self.entries.resize_with(self.capacity, || None);
     }
 
     /// Forgets everything.
@@ -112,7 +125,7 @@ impl FragmentCache {
     }
 
     fn set(&mut self, key: &Key) -> &mut [Option<Entry>] {
-        let sets = self.entries.len() / WAYS;
+        let sets = self.capacity / WAYS;
         let set = usize::try_from(key.hash() % sets as u64).unwrap_or(0);
         self.entries.chunks_exact_mut(WAYS).nth(set).unwrap_or_default()
     }
@@ -127,6 +140,9 @@ impl FragmentCache {
         let tuple = &layer.tuple;
         if (tuple.src_port, tuple.dst_port) == (0, 0) && inner.is_empty() && key.version == 4 {
             return;
+        }
+        if self.entries.is_empty() {
+            self.take_memory();
         }
         let quiet = inner.iter().map(|layer| FlowLayer { tcp_flags: 0, ..*layer });
         let entry = Entry {

@@ -55,6 +55,12 @@ impl Arena {
         self.nodes.clear();
     }
 
+    /// As [`Arena::clear`], and lets the system have the memory of the nodes until they come.
+    pub(super) fn rest(&mut self) {
+        self.nodes = Vec::new();
+        self.nodes.reserve_exact(self.capacity);
+    }
+
     pub(super) const fn bytes(&self) -> usize {
         self.capacity * size_of::<Node>()
     }

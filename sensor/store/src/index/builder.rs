@@ -162,7 +162,9 @@ impl Builder {
         self.events.clear();
         self.interfaces.clear();
         self.unclassified.clear();
-        self.overflow.fill(0);
+        if self.overflowed.contains(&true) {
+            self.overflow.fill(0);
+        }
         (self.overflowed, self.hosts_complete) = ([false; QUARTERS], true);
         (self.packets, self.unclassified_packets, self.lost_events) = (0, 0, 0);
         (self.overflow_packets, self.overflow_flows) = (0, 0);
@@ -172,6 +174,16 @@ impl Builder {
         (self.page, self.last_page, self.quarter, self.mac_part) = (0, 0, 0, 0);
         (self.used, self.named, self.host_used) = (0, [0; 2], 0);
         self.set_limit();
+    }
+
+    /// As [`Builder::reset`], for a builder that is not used for a while: memory that only fills with packets goes back to
+    /// the system and is taken again as they come. Allocates.
+    pub fn rest(&mut self) {
+        self.table.rest();
+        self.arena.rest();
+        self.overflow = Vec::new();
+        self.overflow = vec![0; self.limits.overflow_bytes as usize * QUARTERS];
+        self.reset();
     }
 
     /// Takes note of a packet whose block starts in `page`.

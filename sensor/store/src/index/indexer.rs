@@ -56,6 +56,13 @@ impl Indexer {
         self.link_types.clear();
     }
 
+    /// The same, for an indexer that is not used for a while; see [`Builder::rest`].
+    pub fn rest(&mut self) {
+        self.builder.rest();
+        self.fragments.clear();
+        self.link_types.clear();
+    }
+
     /// A batch that lies on the disk comes next. When batches before it are lost and with them interfaces, their numbers
     /// are taken: their packets are damage rather than packets of a wrong link type.
     pub fn begin_batch(&mut self, commit: &Commit, bytes: &[u8]) {

@@ -164,6 +164,13 @@ impl Table {
         self.slots.fill(EMPTY);
     }
 
+    /// Forgets everything, and lets the system have the memory of the records until they come.
+    pub(super) fn rest(&mut self) {
+        self.flows = Vec::new();
+        self.flows.reserve_exact(self.capacity);
+        self.slots.fill(EMPTY);
+    }
+
     pub(super) const fn bytes(&self) -> usize {
         self.capacity * (size_of::<Flow>() + 2 * size_of::<u32>())
     }

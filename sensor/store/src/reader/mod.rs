@@ -11,6 +11,7 @@ mod filters;
 mod info;
 mod pages;
 mod scan;
+mod shelf;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -21,12 +22,14 @@ pub(crate) use pages::pages_are_trusted;
 pub use clock::ClockRemark;
 pub use error::{Damage, ReadError, Served};
 pub use info::{Class, SegmentInfo, SegmentState};
+pub use shelf::Shelf;
 
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
 use hindcap_wire::index::{FilterKey, IndexDoc, IndexLimits, PageSet};
+use hindcap_wire::ledger::ClockLine;
 use hindcap_wire::limits::PAGE_BYTES;
 use hindcap_wire::packet::{LinkType, Packet};
 use hindcap_wire::time::{ClockState, Timestamp};
@@ -53,6 +56,9 @@ pub struct ReaderOptions {
     pub seed: u64,
     /// The time, for the maximum age: packets older than that are not given out, unless a hold keeps them. Without it everything is.
     pub now: Option<Timestamp>,
+    /// Whether what the index of the open segment was made of is kept, 2.5 MiB, to go on with it after a refresh: for readers
+    /// that live longer than one query.
+    pub follows: bool,
     /// Packets and indexes bear the times that stand on the disk, also where the clock was set only later.
     pub raw_times: bool,
 }
@@ -64,6 +70,7 @@ impl Default for ReaderOptions {
             index_cache_bytes: 1024 * 1024,
             seed: 0,
             now: None,
+            follows: true,
             raw_times: false,
         }
     }
@@ -161,6 +168,8 @@ struct Indexed {
     damage: Vec<Range<u32>>,
     /// Nothing will be added: the segment was not open any more.
     whole: bool,
+    /// The refresh before which it was made.
+    refresh: u64,
 }
 
 /// Reads a store through its volume.
@@ -176,6 +185,12 @@ pub struct Reader<V> {
     indexes: Vec<Indexed>,
     /// The growing index of the open segment.
     scan: Option<Box<Scan>>,
+    /// Where it lies between two looks, when readers share it.
+    shelf: Option<Shelf>,
+    /// It was taken from there.
+    borrowed: bool,
+    /// Generation of the segment without summary that was looked into last, and how its clock was set.
+    scanned_clock: Option<(u64, Vec<ClockLine>)>,
     buffer: Vec<u8>,
     /// The event ring beside this one.
     events: Option<Box<Self>>,
@@ -184,6 +199,8 @@ pub struct Reader<V> {
     exempt: Vec<u64>,
     /// What the clocks of all boots are known by.
     anchors: Anchors,
+    /// Number of the last refresh.
+    refresh: u64,
     /// Generations whose times are not what they say, ascending, and what they mean.
     corrected: Vec<(u64, TrueTime)>,
 }
@@ -203,11 +220,15 @@ impl<V: VolumeRead> Reader<V> {
             infos: Vec::new(),
             indexes: Vec::new(),
             scan: None,
+            shelf: None,
+            borrowed: false,
+            scanned_clock: None,
             buffer: Vec::new(),
             events: None,
             horizon: None,
             exempt: Vec::new(),
             anchors: Anchors::default(),
+            refresh: 0,
             corrected: Vec::new(),
         };
         reader.refresh()?;
@@ -220,6 +241,13 @@ impl<V: VolumeRead> Reader<V> {
     pub fn with_events(mut self, events: Self) -> Self {
         self.events = Some(Box::new(events));
         self.list();
+        self
+    }
+
+    /// Shares the growing index of the open segment with other readers of this store.
+    #[must_use]
+    pub fn with_shelf(mut self, shelf: Shelf) -> Self {
+        self.shelf = Some(shelf);
         self
     }
 
@@ -258,6 +286,7 @@ impl<V: VolumeRead> Reader<V> {
     /// # Errors
     /// When the volume cannot be read at all.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
+        self.refresh += 1;
         self.known = survey::survey(&self.volume, std::mem::take(&mut self.known))?;
         if let Some(events) = &mut self.events {
             // The general ring is served whatever became of the other.
@@ -271,6 +300,14 @@ impl<V: VolumeRead> Reader<V> {
         self.filters.forget_before(oldest);
         self.indexes.retain(|indexed| indexed.generation >= oldest);
         Ok(())
+    }
+
+    /// Lets go of memory that only reading packets needs, until they are read again.
+    pub fn rest(&mut self) {
+        self.buffer = Vec::new();
+        if let Some(events) = &mut self.events {
+            events.rest();
+        }
     }
 
     /// Learns by which clocks was recorded; what was read under other assumptions is forgotten.
@@ -328,8 +365,8 @@ impl<V: VolumeRead> Reader<V> {
             return Vec::new();
         }
         let newest = self.known.last().filter(|known| !known.clock.exact).map(|known| known.info.generation);
-        let scan = self.scan.as_ref().filter(|scan| Some(scan.turn.generation) == newest);
-        let scan = scan.map(|scan| (scan.turn.generation, scan.clock_lines()));
+        let scanned = self.scanned_clock.as_ref().filter(|(generation, _)| Some(*generation) == newest);
+        let scan = scanned.map(|(generation, lines)| (*generation, lines.as_slice()));
         clock::remarks(&self.known, scan)
     }
 
@@ -413,7 +450,8 @@ impl<V: VolumeRead> Reader<V> {
         }
         let known = self.known(segment)?.clone();
         let cached = self.indexes.iter().position(|indexed| indexed.generation == segment.generation);
-        if let Some(at) = cached.filter(|at| self.indexes[*at].whole) {
+        let current = |indexed: &Indexed| indexed.whole || indexed.refresh == self.refresh;
+        if let Some(at) = cached.filter(|at| current(&self.indexes[*at])) {
             let indexed = self.indexes.remove(at);
             self.indexes.push(indexed.clone());
             return Ok(indexed);
@@ -432,7 +470,13 @@ impl<V: VolumeRead> Reader<V> {
         let indexed = match stored {
             Some(doc) => {
                 let doc = Arc::new(doc.with_true_time(self.true_time(&known)));
-                Indexed { generation: segment.generation, doc, damage: Vec::new(), whole }
+                Indexed {
+                    generation: segment.generation,
+                    doc,
+                    damage: Vec::new(),
+                    whole,
+                    refresh: self.refresh,
+                }
             }
             None => self.scan_batches(&known)?,
         };
@@ -471,19 +515,21 @@ impl<V: VolumeRead> Reader<V> {
     fn scan_batches(&mut self, known: &Known) -> Result<Indexed, ReadError> {
         let mut scan = self.scan_of(known);
         let grown = scan.proceed(&self.volume)?;
+        self.scanned_clock = Some((known.info.generation, scan.clock_lines().to_vec()));
         let whole = known.info.state != SegmentState::Open;
         let cached = self.indexes.iter().find(|indexed| indexed.generation == known.info.generation);
         let indexed = match cached {
-            Some(indexed) if !grown => Indexed { whole, ..indexed.clone() },
+            Some(indexed) if !grown => Indexed { whole, refresh: self.refresh, ..indexed.clone() },
             _ => Indexed {
                 whole,
                 generation: known.info.generation,
                 doc: Arc::new(scan.doc()?.with_true_time(self.true_time_of(known, &scan))),
                 damage: self.damage_of(known, &scan),
+                refresh: self.refresh,
             },
         };
         if !whole {
-            self.scan = Some(scan);
+            self.put_by(scan);
         } else if let Some(known) = self.known.iter_mut().find(|one| one.info == known.info) {
             known.clock.set_exact(scan.clock_lines());
         }
@@ -494,9 +540,22 @@ impl<V: VolumeRead> Reader<V> {
     fn scan_of(&mut self, known: &Known) -> Box<Scan> {
         let turn = Turn::of(&known.info, known.header.store);
         match self.scan.take() {
-            Some(scan) if scan.turn == turn => scan,
-            _ => Box::new(Scan::new(turn, self.limits, self.options.seed)),
+            Some(scan) if scan.turn == turn => return scan,
+            _ => {}
         }
+        let shared = self.shelf.as_ref().and_then(|shelf| shelf.take(turn));
+        self.borrowed = shared.is_some();
+        shared.unwrap_or_else(|| Box::new(Scan::new(turn, self.limits, self.options.seed)))
+    }
+
+    /// Keeps a scan until the next look, or leaves it to those who will look again.
+    fn put_by(&mut self, scan: Box<Scan>) {
+        match &self.shelf {
+            Some(shelf) if self.options.follows || self.borrowed => shelf.leave(scan),
+            None if self.options.follows => self.scan = Some(scan),
+            _ => {}
+        }
+        self.borrowed = false;
     }
 
     /// Stretches without a whole batch; at the end only when the last recorder said that there was more.

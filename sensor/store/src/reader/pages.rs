@@ -134,6 +134,8 @@ impl Window<'_> {
     fn extend(&mut self, volume: &impl VolumeRead, end: u32, served: &mut Served) -> Result<(), ReadError> {
         let (have, want) = (self.bytes.len(), (end - self.first) as usize * PAGE);
         if want > have {
+            // Exactly: a growing buffer would take twice as much.
+            self.bytes.reserve_exact(want - have);
             self.bytes.resize(want, 0);
             let offset = u64::from(self.first) * u64::from(PAGE_BYTES) + have as u64;
             volume.read(Area::Segment(self.segment), offset, &mut self.bytes[have..])?;

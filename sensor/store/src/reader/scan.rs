@@ -121,7 +121,8 @@ impl Scan {
 
     /// The index so far.
     pub(super) fn doc(&mut self) -> Result<IndexDoc, ReadError> {
-        let bytes = self.indexer.builder().encode(Vec::new());
+        let mut bytes = self.indexer.builder().encode(Vec::new());
+        bytes.shrink_to_fit();
         IndexDoc::parse(bytes).map_err(ReadError::Index)
     }
 

@@ -30,7 +30,7 @@ use crate::provisional;
 use crate::state::{SLOT_BYTES, State};
 use crate::volume::{Area, VolumeError, VolumeRead, VolumeWrite};
 use crate::wear::{Meter, WearOptions};
-use crate::{Health, Reading, RecorderOptions, StoreError};
+use crate::{BackEnd, Health, Reading, RecorderOptions, StoreError};
 use batch::Batch;
 use metered::Metered;
 use mount::Mount;
@@ -130,12 +130,13 @@ pub(crate) struct Writer<V> {
     /// Chain value of the segment sealed last, when the next one follows it directly.
     chain: [u8; 32],
     pending: catalog::Pending,
-    tail: TailBuf,
     notes: Vec<Note>,
     state_written: u64,
     notes_written: u64,
     /// Segments that failed one after another.
     failures: u32,
+    /// Indexes that the recorder works with: see [`mount::INDEXERS`].
+    indexers: usize,
     /// What the operator has decided about keeping, for every store that is mounted.
     keep_policy: Option<KeepPolicy>,
     /// How wear is measured.
@@ -147,7 +148,6 @@ pub(crate) struct Writer<V> {
 impl<V: VolumeWrite> Writer<V> {
     /// A writer that has yet to [`Writer::begin_mount`] the store.
     pub(crate) fn new(volume: V, state: State, health: Arc<Health>, options: &RecorderOptions) -> Self {
-        let tail = TailBuf::new(volume.geometry().segment_bytes);
         Self {
             volume: Metered::new(volume, Meter::new(state.wear, options.wear.stopwatch, Reading::default())),
             state,
@@ -159,11 +159,15 @@ impl<V: VolumeWrite> Writer<V> {
             unflushed: Unflushed::default(),
             chain: NO_CHAIN,
             pending: catalog::Pending::new(),
-            tail,
             notes: Vec::new(),
             state_written: 0,
             notes_written: 0,
             failures: 0,
+            indexers: match options.back_end {
+                BackEnd::Threaded => mount::INDEXERS,
+                // A segment is sealed before the next one begins.
+                BackEnd::Inline => 1,
+            },
             keep_policy: options.keep,
             mounted: false,
         }
@@ -354,7 +358,7 @@ impl<V: VolumeWrite> Writer<V> {
             }
         }
         if let Some(flows) = &mut seal.flows {
-            flows.reset();
+            flows.rest();
         }
         if !self.is_away() {
             self.upkeep(seal.now);
@@ -364,8 +368,10 @@ impl<V: VolumeWrite> Writer<V> {
     fn write_tail(&mut self, seal: &mut Seal) -> Result<(), VolumeError> {
         self.flush(Area::Segment(seal.segment))?;
         let Some((number, tables)) = self.tables.take() else { return Ok(()) };
-        let sealed = tail::seal(&tables, seal.flows.as_deref_mut(), seal.now, &mut self.tail);
-        sealed.write(&mut self.volume, number, &self.tail)?;
+        let mut tail = TailBuf::new(self.volume.geometry().segment_bytes);
+        let sealed = tail::seal(&tables, seal.flows.as_deref_mut(), seal.now, &mut tail);
+        sealed.write(&mut self.volume, number, &tail)?;
+        drop(tail);
         self.health.segments_sealed.fetch_add(1, Relaxed);
         if !sealed.page.summary.has_flows {
             self.health.segments_without_flows.fetch_add(1, Relaxed);
@@ -437,7 +443,8 @@ impl<V: VolumeWrite> Writer<V> {
     fn write_provisional(&mut self, flows: &mut Indexer) {
         let Some((number, tables)) = &self.tables else { return };
         let (epoch, volume) = (self.state.epoch, &mut self.volume);
-        if let Err(error) = provisional::write(volume, *number, tables, flows, epoch, &mut self.tail) {
+        let mut tail = TailBuf::new(volume.geometry().segment_bytes);
+        if let Err(error) = provisional::write(volume, *number, tables, flows, epoch, &mut tail) {
             log::warn!("the open segment has no provisional index: {error}");
         }
     }

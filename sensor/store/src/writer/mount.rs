@@ -11,7 +11,6 @@ use hindcap_wire::packet::Interface;
 use hindcap_wire::time::Timestamp;
 
 use super::Writer;
-use super::tail::TailBuf;
 use crate::Reading;
 use crate::catalog;
 use crate::holds::Keep;
@@ -215,11 +214,10 @@ impl<V: VolumeWrite> Writer<V> {
         }
         if !self.mounted || self.state.segment_bytes != segment_bytes {
             indexers.clear();
-            self.tail = TailBuf::new(segment_bytes);
         }
         let mut indexer = indexers.pop().unwrap_or_else(|| new_indexer(&self.volume, &state));
         indexer.reset();
-        if indexers.is_empty() {
+        if indexers.is_empty() && self.indexers > 1 {
             indexers.push(new_indexer(&self.volume, &state)).expect("one of two");
         }
         let found = recover(&mut self.volume, &state, self.hash_chain, &mut indexer);
