@@ -17,6 +17,7 @@ pub mod config;
 pub mod endurance;
 pub mod exit;
 mod handler;
+mod heap;
 pub mod hold;
 mod import;
 mod lock;
@@ -48,6 +49,9 @@ use exit::{Code, Failure};
 /// What could not be done, with the exit code that stands for it.
 pub fn run(cli: &Cli) -> Result<Code, Failure> {
     logger::init(cli.verbosity().unwrap_or(log::LevelFilter::Info));
+    if matches!(cli.command, Command::Record(_) | Command::Run(_)) {
+        heap::settle();
+    }
     let code = command(cli)?;
     stdout::check().map_err(|error| Failure::from(error).doing("write to standard output"))?;
     Ok(code)

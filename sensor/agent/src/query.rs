@@ -25,17 +25,25 @@ use crate::stop::Stop;
 /// # Errors
 /// There is no store, or it cannot be read.
 pub fn open(path: &Path) -> Result<Reader<AnyReader>, Failure> {
-    open_with(path, false)
+    open_with(path, false, false)
+}
+
+/// The same for a reader that is refreshed again and again.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_to_follow(path: &Path) -> Result<Reader<AnyReader>, Failure> {
+    open_with(path, false, true)
 }
 
 /// The same; with `raw_times` packets bear the times that stand in the store, also where the clock was set only later.
-fn open_with(path: &Path, raw_times: bool) -> Result<Reader<AnyReader>, Failure> {
-    let options = ReaderOptions { now: Some(wall()), raw_times, ..ReaderOptions::default() };
+fn open_with(path: &Path, raw_times: bool, follows: bool) -> Result<Reader<AnyReader>, Failure> {
+    let options = ReaderOptions { now: Some(wall()), raw_times, follows, ..ReaderOptions::default() };
     let general = Reader::open(open_reader(path)?.0, options)?;
     let events = match open_events_reader(path) {
         Ok(None) => return Ok(general),
         Ok(Some((volume, _))) => {
-            let options = ReaderOptions { now: options.now, ..ReaderOptions::default() };
+            let options = ReaderOptions { now: options.now, follows, ..ReaderOptions::default() };
             Reader::open(volume, options).map_err(Failure::from)
         }
         Err(error) => Err(error.into()),
@@ -51,7 +59,7 @@ fn open_with(path: &Path, raw_times: bool) -> Result<Reader<AnyReader>, Failure>
 
 /// The store that a command names.
 fn open_for(store: &ReadStoreArgs) -> Result<Reader<AnyReader>, Failure> {
-    open_with(&store.place.store, store.raw_times)
+    open_with(&store.place.store, store.raw_times, false)
 }
 
 /// Steps back behind the recorder.

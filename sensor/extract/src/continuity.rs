@@ -27,6 +27,11 @@ pub(crate) struct Session {
 }
 
 impl Continuity {
+    /// Gives back the memory: nothing more is followed.
+    pub(crate) fn forget(&mut self) {
+        self.flows = HashMap::new();
+    }
+
     /// The session that a record belongs to. Records come in the order of recording.
     pub(crate) fn follow(&mut self, flow: &FlowRecord<'_>) -> Session {
         let key = &flow.key;

@@ -73,7 +73,7 @@ pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan
     plan.survey.set_clocks(reader.clock_remarks());
     plan.script.sort();
     // Only the number is asked for from here on.
-    plan.counts.flows = HashMap::new();
+    plan.counts.continuity.forget();
     if let Some(expression) = &query.filter {
         Filter::new(expression, &plan.link_types)?;
     }

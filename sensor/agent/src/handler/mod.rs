@@ -13,8 +13,9 @@ use std::time::Duration;
 use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list, summarise};
 use hindcap_store::holds::{HoldControl, HoldError};
 use hindcap_store::policy::Control;
+use hindcap_store::volume::any::AnyReader;
 use hindcap_store::wear::Wear;
-use hindcap_store::{Health, Reading, Trouble};
+use hindcap_store::{Health, Reader, Reading, Trouble};
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
 use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
 use hindcap_wire::message::{
@@ -190,6 +191,15 @@ impl Sensor {
         }
     }
 
+    /// Reads the store for one job.
+    fn reader(&self) -> Result<Reader<AnyReader>, JobError> {
+        let reader = open(self.store()).map_err(|failure| self.failed(failure))?;
+        Ok(match &self.pins {
+            Some(pins) => reader.with_shelf(pins.shelf.clone()),
+            None => reader,
+        })
+    }
+
     /// The event ring as it was seen, with the pins as they are.
     fn events_status(&self, seen: Option<&StoreReport>) -> Option<EventsStatus> {
         let mut status = seen?.events.clone()?;
@@ -243,7 +253,7 @@ impl Handler for Sensor {
 
     fn extract(&self, _request: &Request, extract: &Extract, job: &mut Job) -> Result<Extracted, JobError> {
         step_back();
-        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
+        let mut reader = self.reader()?;
         let plan = plan(&mut reader, &extract.query).map_err(refused)?;
         let cancelled = job.cancelled();
         let room = job.spool.most();
@@ -267,7 +277,7 @@ impl Handler for Sensor {
 
     fn search(&self, _request: &Request, search: &Search, job: &mut Job) -> Result<Sessions, JobError> {
         step_back();
-        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
+        let mut reader = self.reader()?;
         let limit = usize::try_from(search.limit).unwrap_or(usize::MAX);
         let cancelled = job.cancelled();
         let sessions = list(&mut reader, &search.query, limit, Some(&cancelled)).map_err(refused)?;
@@ -280,7 +290,7 @@ impl Handler for Sensor {
 
     fn estimate(&self, _request: &Request, query: &Query, _job: &mut Job) -> Result<Estimate, JobError> {
         step_back();
-        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
+        let mut reader = self.reader()?;
         let estimate = plan(&mut reader, query).map_err(refused)?.estimate();
         let retention_forecast_secs =
             self.store_seen().ok().and_then(|seen| seen.store.retention_forecast_secs);
@@ -289,7 +299,7 @@ impl Handler for Sensor {
 
     fn summary(&self, _request: &Request, wanted: &Summarise, job: &mut Job) -> Result<Summary, JobError> {
         step_back();
-        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
+        let mut reader = self.reader()?;
         let cancelled = job.cancelled();
         let summary = summarise(&mut reader, wanted, Some(&cancelled)).map_err(refused)?;
         if job.is_cancelled() {
@@ -301,7 +311,7 @@ impl Handler for Sensor {
 
     fn hold(&self, request: &Request, hold: &Hold, _job: &mut Job) -> Result<Held, JobError> {
         step_back();
-        let mut reader = open(self.store()).map_err(|failure| self.failed(failure))?;
+        let mut reader = self.reader()?;
         let id = HoldId::of_request(request.id);
         let order = hold::order(&mut reader, hold, id, request.reason.as_deref()).map_err(refused)?;
         drop(reader);

@@ -20,7 +20,7 @@ use crate::cli::{PinArgs, UnpinArgs, WholeStoreArgs};
 use crate::clock::{Clock, wall};
 use crate::exit::{Code, Failure};
 use crate::machine::random;
-use crate::query::open;
+use crate::query::open_to_follow;
 use crate::record::SYNCHRONISED_MARKER;
 use crate::stdout;
 
@@ -98,7 +98,7 @@ pub fn pin(args: &PinArgs) -> Result<Code, Failure> {
     let id = PinId::new(u64::from_le_bytes(random()?));
     let made = pins.pin(id, &asked, &why, reading).map_err(|error| doing(error.into()))?;
     let mut copier = work.copier(events).map_err(doing)?;
-    let mut reader = open(&args.store.store).map_err(doing)?;
+    let mut reader = open_to_follow(&args.store.store).map_err(doing)?;
     let trusted = reading.clock == ClockState::Synchronised;
     let now = Now { reading, trusted };
     pass(&pins, &mut copier, &mut reader, now, &AtomicBool::new(false)).map_err(|why| doing(why.into()))?;

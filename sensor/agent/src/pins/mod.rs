@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hindcap_store::Reading;
 use hindcap_store::events::pins::PinsFile;
 use hindcap_store::wear::Totals;
+use hindcap_store::{Reading, Shelf};
 use hindcap_wire::limits::{PIN_SECS_DEFAULT, PINS_MAX};
 use hindcap_wire::message::{EventsStatus, Pin, PinId, PinInfo, PinList, PinState};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC};
@@ -40,6 +40,8 @@ pub struct Pins {
     wake: Condvar,
     /// The store, for messages.
     store: PathBuf,
+    /// What this process knows of the open segment.
+    pub shelf: Shelf,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,8 @@ impl Pins {
     pub fn new(store: &Path) -> Self {
         let home = Home::Away(String::from("it has not been looked at yet"));
         let inner = Inner { list: Vec::new(), home, ring: None, asked: true };
-        Self { inner: Mutex::new(inner), wake: Condvar::new(), store: store.to_owned() }
+        let shelf = Shelf::default();
+        Self { inner: Mutex::new(inner), wake: Condvar::new(), store: store.to_owned(), shelf }
     }
 
     /// The event ring `ring` is there, of `capacity` bytes, with a list in `file` that holds `bytes`. When it is the one that

@@ -22,7 +22,7 @@ use super::times::Times;
 use super::{Copier, Now, Pins, pass, reading};
 use crate::clock::Clock;
 use crate::exit::Failure;
-use crate::query::open;
+use crate::query::open_to_follow;
 
 /// How often an idle worker looks whether the event ring is still there; a new pin wakes it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -161,7 +161,7 @@ impl Running {
         let mut times = Times::new(clock);
         while !stop.load(Ordering::Relaxed) {
             if !pins.is_there() {
-                self.let_go();
+                self.let_go(pins);
                 self.events = self.work.arrive(pins);
                 self.tell_wear(pins);
                 if pins.trouble().is_some() {
@@ -173,6 +173,7 @@ impl Running {
             let idle = pins.active().is_empty() && !self.has_aged(now);
             if self.events.is_none() && self.copier.is_none() || idle {
                 (self.reader, self.failures) = (None, 0);
+                pins.shelf.clear();
                 pins.wait(IDLE);
                 continue;
             }
@@ -184,7 +185,7 @@ impl Running {
                 }
                 Err(why) => {
                     pins.leave(why);
-                    self.let_go();
+                    self.let_go(pins);
                     pins.wait(back_off(&mut self.failures));
                 }
             }
@@ -196,8 +197,9 @@ impl Running {
 
     /// Nothing of a medium that was away is trusted: what it has when it comes back is looked at anew, and what is missing
     /// is copied again.
-    fn let_go(&mut self) {
+    fn let_go(&mut self, pins: &Pins) {
         (self.events, self.copier, self.reader) = (None, None, None);
+        pins.shelf.clear();
         if let Some(health) = &self.work.health {
             health.set_beside(None);
         }
@@ -244,13 +246,17 @@ impl Running {
             self.copier = Some(self.work.copier(events).map_err(|failure| failure.to_string())?);
         }
         if self.reader.is_none() {
-            match open(&self.work.store) {
-                Ok(opened) => self.reader = Some(opened),
+            match open_to_follow(&self.work.store) {
+                Ok(opened) => self.reader = Some(opened.with_shelf(pins.shelf.clone())),
                 Err(failure) => log::warn!("pins wait: {failure}"),
             }
         }
         match (&mut self.copier, &mut self.reader) {
-            (Some(copier), Some(reader)) => pass(pins, copier, reader, now, stop),
+            (Some(copier), Some(reader)) => {
+                let done = pass(pins, copier, reader, now, stop);
+                reader.rest();
+                done
+            }
             _ => Ok(()),
         }
     }
