@@ -23,6 +23,7 @@ pub mod pcapng;
 pub mod policy;
 pub mod query;
 pub mod savefile;
+mod text;
 pub mod time;
 pub mod time_text;
 pub mod true_time;

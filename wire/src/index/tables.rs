@@ -10,6 +10,7 @@ use crate::limits::INTERFACES_MAX;
 use crate::net::MacAddr;
 use crate::packet::{Interface, LinkType};
 use crate::policy::LeftOut;
+use crate::text::beginning;
 use crate::time::Timestamp;
 
 /// What a reader needs to use one page.
@@ -185,20 +186,11 @@ pub(super) fn encode_interfaces(interfaces: &[Interface]) -> Vec<u8> {
     for interface in interfaces.iter().take(INTERFACES_MAX) {
         out.extend_from_slice(&interface.link_type.0.to_le_bytes());
         put(&mut out, interface.snaplen.into());
-        let name = cut(&interface.name);
+        let name = beginning(&interface.name, INTERFACE_NAME_MAX);
         out.push(name.len() as u8);
         out.extend_from_slice(name.as_bytes());
     }
     out
-}
-
-/// The longest head of `name` that fits and ends between characters.
-fn cut(name: &str) -> &str {
-    let mut end = name.len().min(INTERFACE_NAME_MAX);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
 }
 
 pub(super) fn decode_interfaces(bytes: &[u8]) -> Option<Vec<Interface>> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::reply::Progress;
 use super::request::Request;
 use super::ulid::Ulid;
+use crate::text::beginning;
 use crate::time::Timestamp;
 
 /// What is shown of a reason or a case, bytes: sixteen jobs fit a message, also when JSON escapes every byte.
@@ -44,20 +45,16 @@ impl JobInfo {
     /// What is told of `request`.
     #[must_use]
     pub fn new(request: &Request, stage: JobStage) -> Self {
-        let beginning = |text: &Option<String>| {
-            let text = text.as_ref()?;
-            let fits = |at: &usize| text.is_char_boundary(*at);
-            let end = (0..=text.len().min(JOB_TEXT_BYTES_MAX)).rev().find(fits)?;
-            text.get(..end).map(String::from)
-        };
+        let short =
+            |text: &Option<String>| text.as_deref().map(|text| beginning(text, JOB_TEXT_BYTES_MAX).into());
         Self {
             request: request.id,
             operation: request.operation.name().into(),
             stage,
             issued: request.issued,
             expires: request.expires,
-            reason: beginning(&request.reason),
-            case: beginning(&request.case),
+            reason: short(&request.reason),
+            case: short(&request.case),
         }
     }
 }

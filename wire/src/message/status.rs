@@ -15,6 +15,7 @@ use super::ulid::Ulid;
 use super::wear::WearStatus;
 use crate::drops::DropCounts;
 use crate::policy::{LeftOut, Policy};
+use crate::text::beginning;
 use crate::time::{ClockState, NANOS_PER_SEC, Timestamp};
 
 /// One connection of one run of the sensor: the run's identifier and a count of its connections. A last will is about
@@ -336,11 +337,7 @@ fn cut(text: &mut String, most: usize) {
     if text.len() <= most {
         return;
     }
-    let mut end = most.saturating_sub(CUT_MARK.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
+    text.truncate(beginning(text, most.saturating_sub(CUT_MARK.len())).len());
     text.push_str(CUT_MARK);
 }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::limits::{CAPLEN_MAX, INTERFACE_NAME_BYTES_MAX, PCAPNG_BLOCK_BYTES_MAX};
 use crate::packet::{Interface, Packet};
+use crate::text::beginning;
 use crate::time::Timestamp;
 
 /// Option code of a comment, in any block.
@@ -45,11 +46,7 @@ impl<'a> BlockOption<'a> {
     }
 
     fn text_up_to(code: u16, text: &'a str, bytes_max: usize) -> Self {
-        let mut end = text.len().min(bytes_max);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        Self { code, value: &text.as_bytes()[..end] }
+        Self { code, value: beginning(text, bytes_max).as_bytes() }
     }
 }
 
