@@ -101,6 +101,16 @@ fn transport<'a>(scan: &mut Scan<'a>) -> Option<(u8, &'a str)> {
     Some((fields::protocol(text)?, text))
 }
 
+/// ` connection 1234 for outside:192.0.2.43/443 (...) to inside:10.0.0.5/1234 (...)`.
+fn between<'a>(scan: &mut Scan<'a>) -> Option<(Nat<'a>, Nat<'a>)> {
+    scan.word(" connection ")?;
+    scan.digits(1, 20)?;
+    scan.word(" for ")?;
+    let first = end(scan)?;
+    scan.word(" to ")?;
+    Some((first, end(scan)?))
+}
+
 fn built<'a>(scan: &mut Scan<'a>) -> Option<Draft<'a>> {
     scan.word("Built ")?;
     let way = scan.token()?;
@@ -111,12 +121,7 @@ fn built<'a>(scan: &mut Scan<'a>) -> Option<Draft<'a>> {
     };
     scan.blanks();
     let (number, text) = transport(scan)?;
-    scan.word(" connection ")?;
-    scan.digits(1, 20)?;
-    scan.word(" for ")?;
-    let first = end(scan)?;
-    scan.word(" to ")?;
-    let second = end(scan)?;
+    let (first, second) = between(scan)?;
     let (src, dst) = if inbound { (first, second) } else { (second, first) };
     // Each side of the firewall sees its own host as it is and the other one as it is mapped.
     Some(
@@ -133,12 +138,7 @@ fn built<'a>(scan: &mut Scan<'a>) -> Option<Draft<'a>> {
 fn torn_down<'a>(scan: &mut Scan<'a>) -> Option<Draft<'a>> {
     scan.word("Teardown ")?;
     let (number, text) = transport(scan)?;
-    scan.word(" connection ")?;
-    scan.digits(1, 20)?;
-    scan.word(" for ")?;
-    let first = end(scan)?;
-    scan.word(" to ")?;
-    let second = end(scan)?;
+    let (first, second) = between(scan)?;
     scan.word(" duration ")?;
     let duration = scan.while_fits(|c| c.is_ascii_digit() || c == ':')?;
     let mut draft = Draft::new(Meaning::End)
