@@ -11,6 +11,7 @@ use hindcap_store::{Reading, Store, StoreOptions, StoreSize};
 use hindcap_wire::counted::Counted;
 use serde_json::json;
 
+use crate::card_status::hex;
 use crate::cli::{WholeStoreArgs, parse_event_share};
 use crate::clock::{monotonic_nanos, wall};
 use crate::exit::{Code, Failure};
@@ -170,7 +171,7 @@ fn event_ring(layout: &Layout) -> String {
 }
 
 fn tell(args: &FormatArgs, path: &Path, layout: &Layout) {
-    let uuid: String = layout.uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    let uuid = hex(&layout.uuid);
     if args.json {
         let (segments, segment_bytes) = (layout.segments, layout.segment_bytes);
         let erase_bytes = layout.erase_bytes;

@@ -130,6 +130,18 @@ fn with_copies(directory: &Path, packets: u32, age_secs: u64) -> EventsDoor {
     door
 }
 
+/// Copies into that store, which are kept for an hour.
+fn an_hour(store: &Path, door: EventsDoor) -> Work {
+    Work {
+        store: store.to_owned(),
+        door,
+        flush_interval: Duration::ZERO,
+        hash_chain: false,
+        health: None,
+        max_age_secs: Some(3_600),
+    }
+}
+
 #[test]
 fn copies_that_have_passed_their_age_are_hidden_and_then_removed() {
     let directory = tempfile::tempdir().unwrap();
@@ -145,14 +157,7 @@ fn copies_that_have_passed_their_age_are_hidden_and_then_removed() {
         Reader::open(volume, ReaderOptions::default()).unwrap().segments().len()
     };
     assert_eq!((served(), stored()), (2, 2), "no limit");
-    let work = Work {
-        store: path.clone(),
-        door,
-        flush_interval: Duration::ZERO,
-        hash_chain: false,
-        health: None,
-        max_age_secs: Some(3_600),
-    };
+    let work = an_hour(&path, door);
     let pins = Pins::new(&path);
     let events = work.open(&pins).unwrap().unwrap();
     let mut copier = work.copier(events).unwrap();
@@ -186,14 +191,7 @@ fn what_would_not_be_given_out_is_not_copied() {
         recorder.push(&Packet { timestamp, interface, orig_len: 28, bytes: &packet });
     }
     recorder.close(reading()).unwrap();
-    let work = Work {
-        store: path.clone(),
-        door,
-        flush_interval: Duration::ZERO,
-        hash_chain: false,
-        health: None,
-        max_age_secs: Some(3_600),
-    };
+    let work = an_hour(&path, door);
     let pins = Pins::new(&path);
     let events = work.open(&pins).unwrap().unwrap();
     let made = pins.pin(PinId::new(1), &asked(60), "", reading()).unwrap();
