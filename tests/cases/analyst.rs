@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use hindcap_tests::branch::{Broker, hindcap, run, stored};
+use hindcap_tests::branch::{Broker, hindcap, newest_tcp_session, run, stored};
 use hindcap_tests::sensor::{Sensor, exit, said};
 use hindcap_tests::{savefile, tools};
 
@@ -175,9 +175,7 @@ fn a_pasted_line_fetches_its_session() {
     let (sensor, _) = stored(5_000);
     let Some(broker) = Broker::start(&sensor) else { return };
     let _daemon = run(&sensor, &broker, true);
-    let listed = sensor.hindcapd("search", ["--json", "--proto", "tcp", "--limit", "1"]);
-    let sessions: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let session = &sessions["rows"][0];
+    let session = newest_tcp_session(&sensor);
     let text = |key: &str| session[key].as_str().map_or_else(|| session[key].to_string(), str::to_owned);
     let first = text("first");
     let stamp = format!("{}/{}-{}", &first[5..7], &first[8..10], &first[11..26]);

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hindcap_tests::branch::{Broker, hindcap, run, stored};
+use hindcap_tests::branch::{Broker, hindcap, newest_tcp_session, run, stored};
 use hindcap_tests::savefile;
 use hindcap_tests::sensor::{Sensor, exit, said};
 use hindcap_tests::tools;
@@ -116,9 +116,7 @@ fn the_flags_that_parse_tells_fetch_the_session_of_the_line() {
     let (sensor, records) = stored(5_000);
     let Some(broker) = Broker::start(&sensor) else { return };
     let _daemon = run(&sensor, &broker, true);
-    let listed = sensor.hindcapd("search", ["--json", "--proto", "tcp", "--limit", "1"]);
-    let sessions: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    let session = &sessions["rows"][0];
+    let session = newest_tcp_session(&sensor);
     let end = |who: &str| session[who].as_str().unwrap().to_owned();
     let line = format!(
         r#"{{"timestamp":"{}","event_type":"alert","proto":"TCP","src_ip":"{}","src_port":{},"dest_ip":"{}","dest_port":{}}}"#,

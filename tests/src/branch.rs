@@ -7,6 +7,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 use crate::process::Running;
 use crate::savefile::{self, Record};
 use crate::sensor::Sensor;
@@ -94,4 +96,11 @@ pub fn stored(packets: u64) -> (Sensor, Vec<Record>) {
     fs::write(&file, savefile::encode(1, &records)).unwrap();
     sensor.import_whole("128MiB", &[], &[&file]);
     (sensor, records)
+}
+
+/// The session that a search lists first, as its row.
+pub fn newest_tcp_session(sensor: &Sensor) -> Value {
+    let listed = sensor.hindcapd("search", ["--json", "--proto", "tcp", "--limit", "1"]);
+    let mut sessions: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    sessions["rows"][0].take()
 }

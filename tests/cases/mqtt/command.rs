@@ -22,7 +22,11 @@ struct Analyst<'a> {
     dir: tempfile::TempDir,
 }
 
-impl Analyst<'_> {
+impl<'a> Analyst<'a> {
+    fn at(broker: &'a Mosquitto) -> Self {
+        Self { program: program(), broker, dir: tempfile::tempdir().unwrap() }
+    }
+
     fn run(&self, flags: &str) -> Output {
         Command::new(&self.program)
             .args(flags.split_whitespace())
@@ -44,7 +48,7 @@ impl Analyst<'_> {
 fn the_command_prints_and_exits_as_documented() {
     let Some(broker) = Mosquitto::start() else { return };
     let mut sensor = FakeSensor::start(&broker.url());
-    let analyst = Analyst { program: program(), broker: &broker, dir: tempfile::tempdir().unwrap() };
+    let analyst = Analyst::at(&broker);
     let created = "Created case.pcap (3.4 KiB, 12 packets)\n";
     assert_eq!(analyst.says("fetch --host 192.0.2.1 --last 1h -w case.pcap"), (Some(0), created.into()));
     assert!(std::fs::read(analyst.dir.path().join("case.pcap")).unwrap() == bytes(3_481));
@@ -85,7 +89,7 @@ fn the_command_prints_and_exits_as_documented() {
 fn a_denied_request_exits_with_four() {
     let Some(broker) = Mosquitto::start() else { return };
     let _sensor = FakeSensor::start_with(&broker.url(), |options| options.unsigned_requests = false);
-    let analyst = Analyst { program: program(), broker: &broker, dir: tempfile::tempdir().unwrap() };
+    let analyst = Analyst::at(&broker);
     let output = analyst.run("fetch -w case.pcap");
     assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8(output.stderr).unwrap().contains("unsigned requests are switched off"));
@@ -96,7 +100,7 @@ fn a_denied_request_exits_with_four() {
 fn a_job_is_listed_and_cancelled() {
     let Some(broker) = Mosquitto::start() else { return };
     let sensor = FakeSensor::start(&broker.url());
-    let analyst = Analyst { program: program(), broker: &broker, dir: tempfile::tempdir().unwrap() };
+    let analyst = Analyst::at(&broker);
     assert_eq!(analyst.says("jobs"), (Some(0), "nothing is waiting or at work\n".into()));
     sensor.fake.blocked.store(true, Ordering::SeqCst);
     std::thread::scope(|scope| {
@@ -124,7 +128,7 @@ fn a_job_is_listed_and_cancelled() {
 fn a_summary_has_as_many_rows_as_asked_for() {
     let Some(broker) = Mosquitto::start() else { return };
     let _sensor = FakeSensor::start(&broker.url());
-    let analyst = Analyst { program: program(), broker: &broker, dir: tempfile::tempdir().unwrap() };
+    let analyst = Analyst::at(&broker);
     let (code, json) = analyst.says("summary --last 1h --rows 7 --json");
     assert!(code == Some(0) && json.contains(r#""connections":7"#), "{json}");
     assert_eq!(analyst.run("summary --rows 0").status.code(), Some(2));
