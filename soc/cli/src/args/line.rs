@@ -7,6 +7,9 @@ use hindcap_wire::time::Timestamp;
 
 use crate::exit::Failure;
 
+/// The group of the argument that is the line, in every command that reads one: what says how to read it says nothing without.
+pub(super) const LOG_LINE: &str = "log_line";
+
 /// What is known besides what was typed.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
@@ -20,13 +23,13 @@ pub(crate) struct Known {
 #[derive(clap::Args, Debug)]
 pub(crate) struct LineArgs {
     /// The time zone of the line's times where it names none: Europe/Berlin, UTC, +02:00
-    #[arg(long, value_name = "ZONE", value_parser = Zone::new)]
+    #[arg(long, value_name = "ZONE", value_parser = Zone::new, requires = LOG_LINE)]
     pub(crate) tz: Option<Zone>,
     /// The time zone of the site, where neither the line nor the settings of its source name one
     #[arg(long, value_name = "ZONE", value_parser = Zone::new)]
     pub(crate) site_tz: Option<Zone>,
     /// Read the line as this format only, when several know it
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = LOG_LINE)]
     pub(crate) log_format: Option<String>,
 }
 

@@ -101,7 +101,7 @@ impl Command {
             | Self::Jobs(AskOnly { ask })
             | Self::Holds(AskOnly { ask })
             | Self::Pins(AskOnly { ask }) => &ask.target.connection,
-            Self::Status(status) => &status.connection,
+            Self::Status(status) => &status.look.connection,
             Self::Sensors(sensors) => &sensors.connection,
             Self::Parse(_) | Self::Provision(_) | Self::Completion(_) | Self::Man(_) => return None,
         })
@@ -231,13 +231,14 @@ pub(crate) struct Summary {
 #[derive(clap::Args, Debug)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct Cancel {
-    /// The request, as `hindcap jobs` and `hindcap fetch -v` name it
+    /// The request, as `hindcap jobs` names it
     #[arg(value_name = "REQUEST")]
     pub(crate) request: Ulid,
     #[command(flatten)]
     pub(crate) ask: Ask,
 }
 
+/// A look at what sensors say of themselves.
 #[derive(clap::Args, Debug)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct Sensors {
@@ -255,16 +256,10 @@ pub(crate) struct Sensors {
 #[command(after_help = exit::HELP)]
 pub(crate) struct Status {
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) look: Sensors,
     /// The sensor's name
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = "Sensor")]
     pub(crate) sensor: Option<SensorId>,
-    /// Wait this long for the broker
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
-    pub(crate) timeout: Nanos,
-    /// Print JSON, one sensor a line
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(clap::Args, Debug)]

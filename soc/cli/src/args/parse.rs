@@ -1,13 +1,13 @@
 //! `parse`: what a log line means.
 
-use super::line::LineArgs;
+use super::line::{LOG_LINE, LineArgs};
 use crate::exit;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = exit::HELP)]
 pub(crate) struct Parse {
     /// The log line, pasted as it is; - reads it from stdin
-    #[arg(value_name = "LINE", default_value = "-")]
+    #[arg(value_name = "LINE", group = LOG_LINE)]
     pub(crate) line: String,
     #[command(flatten)]
     pub(crate) how: LineArgs,

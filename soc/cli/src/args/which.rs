@@ -5,7 +5,7 @@ use hindcap_events::Reading;
 use hindcap_wire::query::{End, Ends, Query};
 use hindcap_wire::time::{NANOS_PER_SEC, TimeRange};
 
-use super::line::{Known, LineArgs, line};
+use super::line::{Known, LOG_LINE, LineArgs, line};
 use crate::exit::Failure;
 
 /// What a line's time is padded with when `--pad` is not given: clocks of machines differ, and a log is written late.
@@ -20,7 +20,7 @@ pub(crate) struct Which {
     #[command(flatten)]
     pub(crate) query: QueryArgs,
     /// The session of this log line, pasted as it is; - reads it from stdin
-    #[arg(long, value_name = "LINE", group = "instant", conflicts_with_all = [
+    #[arg(long, value_name = "LINE", groups = ["instant", LOG_LINE], conflicts_with_all = [
         "host", "net", "port", "src_addr", "dst_addr", "src_port", "dst_port", "proto", "community_id"])]
     pub(crate) event: Option<String>,
     #[command(flatten)]
@@ -132,5 +132,6 @@ mod tests {
         assert!(
             query(&["--event", SNORT, "--host", "192.0.2.1"]).unwrap_err().contains("cannot be used with")
         );
+        assert!(query(&["--tz", "UTC"]).is_err());
     }
 }

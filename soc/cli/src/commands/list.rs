@@ -4,7 +4,7 @@ use hindcap_soc_api::ApiError;
 use hindcap_wire::message::Search;
 use hindcap_wire::message::answer::{Sessions, WhyEmpty};
 
-use super::{Context, print, print_json};
+use super::{Context, answer};
 use crate::args;
 use crate::exit::{Code, Failure};
 
@@ -12,11 +12,7 @@ pub(crate) fn search(cx: &mut Context<'_>, args: &args::Search) -> Result<Code, 
     let query = cx.query(&args.query, &args.ask.output)?;
     let search = Search { query, limit: args.limit };
     let sessions = cx.ask(&args.ask, |api, ask, watch| api.search(ask, &search, watch))?;
-    if args.ask.output.json {
-        print_json(&sessions)?
-    } else {
-        print(&sessions.to_string())?
-    }
+    answer(args.ask.output.json, &sessions)?;
     Ok(exit_of_list(&sessions))
 }
 
@@ -31,11 +27,7 @@ fn exit_of_list(sessions: &Sessions) -> Code {
 pub(crate) fn estimate(cx: &mut Context<'_>, which: &args::Which, args: &args::Ask) -> Result<Code, Failure> {
     let query = cx.query(which, &args.output)?;
     let estimate = cx.ask::<_, ApiError>(args, |api, ask, watch| api.estimate(ask, &query, watch))?;
-    if args.output.json {
-        print_json(&estimate)?
-    } else {
-        print(&estimate.to_string())?
-    }
+    answer(args.output.json, &estimate)?;
     Ok(match (estimate.packets_max, estimate.why_empty) {
         (0, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. })) => Code::OutOfRetention,
         (0, _) => Code::NothingMatched,

@@ -1,5 +1,6 @@
 //! The commands.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,8 +14,8 @@ use crate::exit::Failure;
 use crate::report::Watcher;
 
 mod fetch;
-mod keep;
 mod list;
+mod order;
 mod package;
 mod page;
 mod parse;
@@ -24,8 +25,8 @@ mod shell;
 mod status;
 
 pub(crate) use fetch::fetch;
-pub(crate) use keep::{cancel, hold, list as ask_only, pin, release, summary, unpin};
 pub(crate) use list::{estimate, search};
+pub(crate) use order::{cancel, hold, list as ask_only, pin, release, summary, unpin};
 pub(crate) use parse::parse;
 pub(crate) use provision::provision;
 pub(crate) use sensors::sensors;
@@ -75,6 +76,11 @@ impl Context<'_> {
         ask.interrupted = Arc::clone(&self.interrupted);
         ask
     }
+}
+
+/// A result, in JSON or for people.
+fn answer<T: Serialize + Display>(json: bool, document: &T) -> Result<(), Failure> {
+    if json { print_json(document) } else { print(&document.to_string()) }
 }
 
 fn print_json<T: Serialize>(document: &T) -> Result<(), Failure> {

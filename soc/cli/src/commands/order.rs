@@ -4,31 +4,25 @@ use hindcap_soc_api::ApiError;
 use hindcap_wire::message::{self, HoldPart, Operation, Outcome, ReplyBody};
 use hindcap_wire::time::NANOS_PER_SEC;
 
-use super::{Context, print, print_json};
+use super::{Context, answer, print, print_json};
 use crate::args;
 use crate::exit::{Code, Failure};
 
 /// Has the sensor do `operation` and prints the one reply that is its result.
 fn order(cx: &mut Context<'_>, args: &args::Ask, operation: &Operation) -> Result<ReplyBody, Failure> {
     let body = cx.ask(args, |api, ask, watch| api.order(ask, operation, watch))?;
-    let output = &args.output;
+    let args::Output { json, quiet } = args.output;
     match &body {
-        ReplyBody::Held(held) if output.json => print_json(held)?,
-        ReplyBody::Held(held) if output.quiet => print(&format!("{}\n", held.hold.id))?,
-        ReplyBody::Held(held) => print(&held.to_string())?,
-        ReplyBody::Released(released) if output.json => print_json(released)?,
-        ReplyBody::Released(released) => print(&released.to_string())?,
-        ReplyBody::Pinned(pin) | ReplyBody::Unpinned(pin) if output.json => print_json(pin)?,
-        ReplyBody::Pinned(pin) if output.quiet => print(&format!("{}\n", pin.id))?,
+        ReplyBody::Held(held) if quiet && !json => print(&format!("{}\n", held.hold.id))?,
+        ReplyBody::Pinned(pin) if quiet && !json => print(&format!("{}\n", pin.id))?,
+        ReplyBody::Held(held) => answer(json, held)?,
+        ReplyBody::Released(released) => answer(json, released)?,
+        ReplyBody::Pinned(pin) | ReplyBody::Unpinned(pin) if json => print_json(pin)?,
         ReplyBody::Pinned(pin) | ReplyBody::Unpinned(pin) => print(&format!("{pin}\n"))?,
-        ReplyBody::Pins(list) if output.json => print_json(list)?,
-        ReplyBody::Pins(list) => print(&list.to_string())?,
-        ReplyBody::Jobs(list) if output.json => print_json(list)?,
-        ReplyBody::Jobs(list) => print(&list.to_string())?,
-        ReplyBody::Summary(summary) if output.json => print_json(summary)?,
-        ReplyBody::Summary(summary) => print(&summary.to_string())?,
-        ReplyBody::Holds(list) if output.json => print_json(list)?,
-        ReplyBody::Holds(list) => print(&list.to_string())?,
+        ReplyBody::Pins(list) => answer(json, list)?,
+        ReplyBody::Jobs(list) => answer(json, list)?,
+        ReplyBody::Summary(summary) => answer(json, summary)?,
+        ReplyBody::Holds(list) => answer(json, list)?,
         _ => return Err(Failure::new("the sensor gave another answer than was asked for")),
     }
     Ok(body)

@@ -34,9 +34,9 @@ pub(super) fn nobody() -> Code {
 }
 
 pub(crate) fn status(cx: &mut Context<'_>, args: &args::Status) -> Result<Code, Failure> {
-    let views = cx.api.sensors(args.sensor.as_ref(), args.timeout.into())?;
+    let views = cx.api.sensors(args.sensor.as_ref(), args.look.timeout.into())?;
     for view in &views {
-        if args.json {
+        if args.look.json {
             print_view(view)?;
         } else {
             print(&report::sensor(view, cx.known.now))?;
