@@ -109,7 +109,8 @@ fn a_zip_file_holds_the_savefile_and_sums_that_others_can_check() {
     let manifest: serde_json::Value =
         serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
     assert_eq!(manifest["case"], "IR-7");
-    assert_eq!(manifest["manifest"]["packets"], records.len());
+    assert_eq!(manifest["packets"], records.len());
+    assert_eq!(manifest["sensors"][0]["manifest"]["packets"], records.len());
     // To a pipe as well, and a place that cannot be written is no half file.
     let piped = hindcap(&broker, &[&ask[..], &["--zip", "-w", "-"]].concat());
     assert!(piped.stdout.starts_with(b"PK\x03\x04"), "{}", said(&piped));

@@ -66,6 +66,13 @@ impl IpNet {
         let differing = u128::from_be_bytes(bytes) ^ u128::from_be_bytes(addr_bytes(self.addr));
         differing.checked_shr(shift).unwrap_or(0) == 0
     }
+
+    /// Whether the two blocks have an address in common: one lies in the other.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (wide, narrow) = if self.prefix <= other.prefix { (self, other) } else { (other, self) };
+        wide.contains(addr_bytes(narrow.addr), if narrow.addr.is_ipv4() { 4 } else { 6 })
+    }
 }
 
 impl fmt::Display for IpNet {
@@ -163,6 +170,18 @@ mod tests {
         assert!(inside("0.0.0.0/0", "203.0.113.9") && !inside("0.0.0.0/0", "::ffff:203.0.113.9"));
         assert!(inside("::/0", "2001:db8::1") && inside("2001:db8::/33", "2001:db8:7fff::1"));
         assert!(!inside("2001:db8::/33", "2001:db8:8000::1") && !inside("192.0.2.1", "192.0.2.2"));
+    }
+
+    #[test]
+    fn blocks_overlap_when_one_lies_in_the_other() {
+        let overlap = |a: &str, b: &str| {
+            let (a, b): (IpNet, IpNet) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!(a.overlaps(&b), b.overlaps(&a));
+            a.overlaps(&b)
+        };
+        assert!(overlap("10.1.0.0/16", "10.0.0.0/8") && overlap("10.1.2.3", "10.1.0.0/16"));
+        assert!(!overlap("10.1.0.0/16", "10.2.0.0/16") && !overlap("0.0.0.0/0", "::/0"));
+        assert!(overlap("::/0", "2001:db8::1") && overlap("192.0.2.1", "192.0.2.1"));
     }
 
     #[test]

@@ -28,16 +28,20 @@ pub(crate) const fn of_outcome(outcome: Outcome) -> Code {
     }
 }
 
+/// The code of a request that gave nothing.
+pub(crate) const fn of_error(error: &ApiError) -> Code {
+    match error {
+        ApiError::Rejected(reason, _) if reason.is_denial() => Code::Denied,
+        ApiError::Denied(_) => Code::Denied,
+        ApiError::Ended(outcome, _) => of_outcome(*outcome),
+        ApiError::Timeout { .. } => Code::Offline,
+        _ => Code::Error,
+    }
+}
+
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
-        let exit = match &error {
-            ApiError::Rejected(reason, _) if reason.is_denial() => Code::Denied,
-            ApiError::Denied(_) => Code::Denied,
-            ApiError::Ended(outcome, _) => of_outcome(*outcome),
-            ApiError::Timeout { .. } => Code::Offline,
-            _ => Code::Error,
-        };
-        Self { message: error.to_string(), exit }
+        Self { message: error.to_string(), exit: of_error(&error) }
     }
 }
 

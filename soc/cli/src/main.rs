@@ -15,6 +15,7 @@ mod args;
 mod commands;
 mod exit;
 mod front;
+mod gather;
 mod report;
 
 use args::{Args, Command, Known};
@@ -79,13 +80,14 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let settings = front::default_path(variable);
-    let exit =
-        front::parse(std::env::args_os().collect(), settings.as_deref()).and_then(|(args, sources)| {
+    let exit = front::parse(std::env::args_os().collect(), settings.as_deref()).and_then(
+        |(args, front::Machines { sources, sites })| {
             if args.debug {
                 env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
             }
-            run(&args, Known { now: now(), sources })
-        });
+            run(&args, Known { now: now(), sources, sites })
+        },
+    );
     let exit = exit.unwrap_or_else(|failure| {
         eprintln!("hindcap: {}", failure.message);
         failure.exit

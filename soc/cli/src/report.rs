@@ -117,6 +117,19 @@ pub(crate) fn span(secs: u64) -> String {
     }
 }
 
+/// Rows of cells as lines of columns, two spaces apart.
+pub(crate) fn columns(rows: Vec<Vec<String>>) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..count).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
 /// A sensor as text, one fact a line.
 pub(crate) fn sensor(view: &SensorView, now: Timestamp) -> String {
     let mut text = String::new();

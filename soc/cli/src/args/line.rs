@@ -6,6 +6,7 @@ use hindcap_events::{Context, LINE_BYTES_MAX, Reading, Refusal, Source, Zone};
 use hindcap_wire::time::Timestamp;
 
 use crate::exit::Failure;
+use crate::gather::Sites;
 
 /// The group of the argument that is the line, in every command that reads one: what says how to read it says nothing without.
 pub(super) const LOG_LINE: &str = "log_line";
@@ -17,6 +18,8 @@ pub(crate) struct Known {
     pub(crate) now: Timestamp,
     /// The settings of machines that write logs.
     pub(crate) sources: Vec<Source>,
+    /// The settings of sites.
+    pub(crate) sites: Sites,
 }
 
 /// How a log line is read. Of the zones the nearest goes first: in the line, `--tz`, of the line's source, of the site.

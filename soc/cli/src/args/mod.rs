@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use hindcap_args::{Nanos, parse_duration};
 use hindcap_soc_api::Broker;
-use hindcap_wire::message::{SensorId, Ulid};
+use hindcap_wire::message::Ulid;
 
 use crate::exit;
 
@@ -17,6 +17,7 @@ mod line;
 mod parse;
 mod provision;
 mod which;
+mod whom;
 
 pub(crate) use fetch::Fetch;
 pub(crate) use keep::{Hold, PartArg, Pin, Release, Unpin};
@@ -24,6 +25,7 @@ pub(crate) use line::{Known, line};
 pub(crate) use parse::Parse;
 pub(crate) use provision::Provision;
 pub(crate) use which::{PAD_NANOS, Which};
+pub(crate) use whom::{Pattern, Whom};
 
 /// Ask Hindcap sensors for what they have recorded
 #[derive(Parser, Debug)]
@@ -150,9 +152,8 @@ pub(crate) fn first_line(path: &Path) -> Result<String, exit::Failure> {
 pub(crate) struct Target {
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// The sensor's name
-    #[arg(long, value_name = "ID")]
-    pub(crate) sensor: SensorId,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
     /// Give up after this long without progress; an offline sensor is waited for
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     pub(crate) timeout: Nanos,
@@ -176,7 +177,7 @@ pub(crate) struct Output {
     pub(crate) quiet: bool,
 }
 
-/// What every command has that asks one sensor.
+/// What every command has that asks sensors.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Ask {
     #[command(flatten)]
@@ -257,9 +258,8 @@ pub(crate) struct Sensors {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) look: Sensors,
-    /// The sensor's name
-    #[arg(long, value_name = "ID", help_heading = "Sensor")]
-    pub(crate) sensor: Option<SensorId>,
+    #[command(flatten)]
+    pub(crate) whom: Whom,
 }
 
 #[derive(clap::Args, Debug)]

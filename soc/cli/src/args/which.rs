@@ -89,6 +89,7 @@ mod tests {
     use hindcap_wire::time::Timestamp;
 
     use super::*;
+    use crate::gather::Sites;
 
     #[derive(Parser)]
     struct Line {
@@ -102,7 +103,9 @@ mod tests {
 
     fn query(flags: &[&str]) -> Result<(Query, Vec<String>), String> {
         let line = Line::try_parse_from([&["x"], flags].concat()).map_err(|error| error.to_string())?;
-        line.which.query(&Known { now: NOW, sources: Vec::new() }).map_err(|failure| failure.message)
+        line.which
+            .query(&Known { now: NOW, sources: Vec::new(), sites: Sites::default() })
+            .map_err(|failure| failure.message)
     }
 
     #[test]

@@ -4,23 +4,26 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hindcap_soc_api::{ApiError, Fetched};
+use hindcap_soc_api::Ask;
+use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::Bytes;
-use hindcap_wire::message::{Extract, Format, Limits, Manifest, Outcome};
+use hindcap_wire::message::{Extract, Format, Limits};
 use serde::Serialize;
 
 use super::package::{self, Papers};
 use super::{Context, list, page, print, print_json};
 use crate::args;
-use crate::exit::{Code, Failure, of_outcome};
+use crate::exit::{Code, Failure};
+use crate::gather::{self, Gathered, Part, Wanted};
+use crate::report::Watcher;
 
 /// A result in JSON.
 #[derive(Serialize)]
 struct FetchedJson<'a> {
     file: Option<&'a Path>,
-    outcome: Outcome,
-    detail: &'a str,
-    manifest: &'a Manifest,
+    packets: u64,
+    bytes: u64,
+    sensors: &'a [Part],
 }
 
 pub(crate) fn fetch(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Failure> {
@@ -36,18 +39,21 @@ pub(crate) fn fetch(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Fa
 
 fn deliver(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Failure> {
     let query = cx.query(&args.query, &args.ask.output)?;
+    let asks = cx.asks(&args.ask, Some(&query))?;
     let limits = Limits { max_bytes: args.max_bytes, max_packets: args.max_packets, snaplen: args.snaplen };
-    let extract = Extract { query, limits, format: args.format() };
+    let wanted = Wanted { extract: Extract { query, limits, format: args.format() } };
     let to_stdout = args.write.as_deref() == Some(Path::new("-"));
-    let to = args.write.clone().unwrap_or_else(|| default_name(cx, args));
+    let to = args.write.clone().unwrap_or_else(|| default_name(cx, args, &asks));
     // What is not the result itself is received out of the way.
     let spool = (to_stdout || args.zip).then(tempfile::tempdir).transpose().map_err(Failure::new)?;
     let received = spool.as_ref().map_or_else(|| to.clone(), |dir| dir.path().join("result"));
-    let mut fetched =
-        cx.ask::<_, ApiError>(&args.ask, |api, ask, watch| api.fetch(ask, &extract, &received, watch))?;
-    if let Some(path) = fetched.path.take() {
+    let mut watcher = Watcher::new(args.ask.output.quiet, cx.verbose);
+    let gathered = gather::gather(cx.api, &asks, &wanted, &received, &mut |_, event| watcher.see(&event));
+    watcher.end();
+    let mut gathered = gathered?;
+    if let Some(path) = gathered.file.take() {
         let whole = if args.zip {
-            let papers = Papers { args, extract: &extract, manifest: &fetched.manifest, now: cx.known.now };
+            let papers = Papers { args, wanted: &wanted, gathered: &gathered, now: cx.known.now };
             let zipped = if to_stdout { path.with_extension("zip") } else { to.clone() };
             package::write(&papers, &path, &zipped)?;
             zipped
@@ -59,13 +65,21 @@ fn deliver(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Failure> {
                 File::open(&whole).and_then(|mut file| io::copy(&mut file, &mut io::stdout().lock()));
             copied.map_err(|error| Failure::new(format!("stdout: {error}")))?;
         }
-        fetched.path = Some(whole);
+        gathered.file = Some(whole);
     }
-    tell(args, &fetched, to_stdout)?;
-    Ok(exit_of(&fetched))
+    if let [Part { result: Err(_), .. }] = gathered.parts.as_slice() {
+        // One sensor that gave nothing needs no table.
+        return gathered
+            .parts
+            .pop()
+            .map_or(Ok(Code::Error), |part| part.result.map(|_| Code::Done))
+            .map_err(Failure::from);
+    }
+    tell(args, &gathered, to_stdout)?;
+    Ok(gathered.code())
 }
 
-fn default_name(cx: &Context<'_>, args: &args::Fetch) -> PathBuf {
+fn default_name(cx: &Context<'_>, args: &args::Fetch, asks: &[Ask]) -> PathBuf {
     let extension = match args.format() {
         _ if args.zip => "zip",
         Format::Pcapng => "pcapng",
@@ -74,41 +88,34 @@ fn default_name(cx: &Context<'_>, args: &args::Fetch) -> PathBuf {
     // A second is enough for a person, and colons are not for every file system.
     let stamp: String =
         cx.known.now.to_string().chars().take(19).filter(|c| *c != ':' && *c != '-').collect();
-    PathBuf::from(format!("{}-{stamp}Z.{extension}", args.ask.target.sensor))
-}
-
-fn exit_of(fetched: &Fetched) -> Code {
-    let empty = fetched.manifest.packets == 0;
-    match of_outcome(fetched.outcome) {
-        Code::Done if empty => Code::NothingMatched,
-        exit => exit,
-    }
+    let whose = if let [ask] = asks { ask.sensor.as_str() } else { "sensors" };
+    PathBuf::from(format!("{whose}-{stamp}Z.{extension}"))
 }
 
 /// The line that a person and a script look for, last.
-fn created(path: &Path, manifest: &Manifest) -> String {
-    let plural = if manifest.packets == 1 { "" } else { "s" };
-    format!("Created {} ({}, {} packet{plural})\n", path.display(), Bytes(manifest.bytes), manifest.packets)
+fn created(path: &Path, gathered: &Gathered) -> String {
+    let packets = Counted(gathered.packets, "packet");
+    format!("Created {} ({}, {packets})\n", path.display(), Bytes(gathered.bytes))
 }
 
-fn tell(args: &args::Fetch, fetched: &Fetched, to_stdout: bool) -> Result<(), Failure> {
-    let Fetched { manifest, outcome, detail, path } = fetched;
-    let file = path.as_deref().filter(|_| !to_stdout);
+fn tell(args: &args::Fetch, gathered: &Gathered, to_stdout: bool) -> Result<(), Failure> {
+    let file = gathered.file.as_deref().filter(|_| !to_stdout);
     if args.http && !to_stdout {
-        return print(&page::result(file, manifest, args.comment.as_deref()));
+        return print(&page::result(file, gathered, args.comment.as_deref()));
     }
+    let sensors = gathered.parts.as_slice();
     if args.ask.output.json && !to_stdout {
-        return print_json(&FetchedJson { file, outcome: *outcome, detail, manifest });
+        let Gathered { packets, bytes, .. } = *gathered;
+        return print_json(&FetchedJson { file, packets, bytes, sensors });
     }
-    let noteworthy = path.is_none() || manifest.answer.is_partial() || manifest.answer.drops.total() > 0;
-    if noteworthy && !args.ask.output.quiet {
-        eprint!("{}", manifest.answer);
+    if !args.ask.output.quiet {
+        eprint!("{}", gathered.text());
     }
-    match (file, path) {
+    match (file, &gathered.file) {
         (Some(file), _) if args.ask.output.quiet => print(&format!("{}\n", file.display())),
-        (Some(file), _) => print(&created(file, manifest)),
+        (Some(file), _) => print(&created(file, gathered)),
         (None, Some(_)) if !args.ask.output.quiet => {
-            eprint!("{}", created(Path::new("-"), manifest));
+            eprint!("{}", created(Path::new("-"), gathered));
             Ok(())
         }
         _ => Ok(()),

@@ -11,7 +11,8 @@ use crate::exit::{Code, Failure};
 pub(crate) fn search(cx: &mut Context<'_>, args: &args::Search) -> Result<Code, Failure> {
     let query = cx.query(&args.query, &args.ask.output)?;
     let search = Search { query, limit: args.limit };
-    let sessions = cx.ask(&args.ask, |api, ask, watch| api.search(ask, &search, watch))?;
+    let sessions =
+        cx.ask(&args.ask, Some(&search.query), |api, ask, watch| api.search(ask, &search, watch))?;
     answer(args.ask.output.json, &sessions)?;
     Ok(exit_of_list(&sessions))
 }
@@ -26,7 +27,8 @@ fn exit_of_list(sessions: &Sessions) -> Code {
 
 pub(crate) fn estimate(cx: &mut Context<'_>, which: &args::Which, args: &args::Ask) -> Result<Code, Failure> {
     let query = cx.query(which, &args.output)?;
-    let estimate = cx.ask::<_, ApiError>(args, |api, ask, watch| api.estimate(ask, &query, watch))?;
+    let estimate =
+        cx.ask::<_, ApiError>(args, Some(&query), |api, ask, watch| api.estimate(ask, &query, watch))?;
     answer(args.output.json, &estimate)?;
     Ok(match (estimate.packets_max, estimate.why_empty) {
         (0, Some(WhyEmpty::Pruned { .. } | WhyEmpty::TooOld { .. })) => Code::OutOfRetention,

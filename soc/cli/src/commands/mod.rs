@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hindcap_soc_api::{Api, Ask, Event};
+use hindcap_wire::message::SensorId;
 use hindcap_wire::query::Query;
 use serde::Serialize;
 
 use crate::args::{self, Known};
 use crate::exit::Failure;
+use crate::gather::choose;
 use crate::report::Watcher;
 
 mod fetch;
@@ -57,17 +59,30 @@ impl Context<'_> {
     fn ask<T, E: Into<Failure>>(
         &mut self,
         args: &args::Ask,
+        query: Option<&Query>,
         run: impl FnOnce(&mut dyn Api, &Ask, &mut dyn FnMut(Event)) -> Result<T, E>,
     ) -> Result<T, Failure> {
-        let ask = self.whom(&args.target);
+        let asks = self.asks(args, query)?;
+        let [ask] = asks.as_slice() else {
+            return Err(Failure::new(format!("this command asks one sensor, and {} fit", asks.len())));
+        };
         let mut watcher = Watcher::new(args.output.quiet, self.verbose);
-        let result = run(self.api, &ask, &mut |event| watcher.see(&event));
+        let result = run(self.api, ask, &mut |event| watcher.see(&event));
         watcher.end();
         result.map_err(Into::into)
     }
 
-    fn whom(&self, target: &args::Target) -> Ask {
-        let mut ask = Ask::new(target.sensor.clone());
+    /// How each sensor is asked that the command is for; why these is told.
+    fn asks(&mut self, args: &args::Ask, query: Option<&Query>) -> Result<Vec<Ask>, Failure> {
+        let chosen = choose(self.api, &self.known.sites, &args.target.whom, query)?;
+        if !args.output.quiet {
+            chosen.why.iter().for_each(|line| eprintln!("hindcap: {line}"));
+        }
+        Ok(chosen.sensors.into_iter().map(|sensor| self.ask_of(sensor, &args.target)).collect())
+    }
+
+    fn ask_of(&self, sensor: SensorId, target: &args::Target) -> Ask {
+        let mut ask = Ask::new(sensor);
         ask.reason.clone_from(&target.reason);
         ask.case.clone_from(&target.case);
         ask.timeout = target.timeout.into();

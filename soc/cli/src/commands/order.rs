@@ -10,7 +10,13 @@ use crate::exit::{Code, Failure};
 
 /// Has the sensor do `operation` and prints the one reply that is its result.
 fn order(cx: &mut Context<'_>, args: &args::Ask, operation: &Operation) -> Result<ReplyBody, Failure> {
-    let body = cx.ask(args, |api, ask, watch| api.order(ask, operation, watch))?;
+    let query = match operation {
+        Operation::Hold(hold) => Some(&hold.query),
+        Operation::Pin(pin) => Some(&pin.query),
+        Operation::Summary(summary) => Some(&summary.query),
+        _ => None,
+    };
+    let body = cx.ask(args, query, |api, ask, watch| api.order(ask, operation, watch))?;
     let args::Output { json, quiet } = args.output;
     match &body {
         ReplyBody::Held(held) if quiet && !json => print(&format!("{}\n", held.hold.id))?,
@@ -79,7 +85,7 @@ pub(crate) fn summary(cx: &mut Context<'_>, args: &args::Summary) -> Result<Code
 /// The answer is that the request to cancel has ended.
 pub(crate) fn cancel(cx: &mut Context<'_>, args: &args::Cancel) -> Result<Code, Failure> {
     let operation = Operation::Cancel(message::Cancel { request: args.request });
-    cx.ask(&args.ask, |api, ask, watch| match api.order(ask, &operation, watch) {
+    cx.ask(&args.ask, None, |api, ask, watch| match api.order(ask, &operation, watch) {
         Err(ApiError::Ended(Outcome::Done, _)) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => Err(ApiError::Protocol("another answer than was asked for".into())),

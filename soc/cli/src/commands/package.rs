@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use hindcap_wire::message::{Extract, Format, Manifest};
+use hindcap_wire::message::{Extract, Format};
 use hindcap_wire::time::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -15,38 +15,41 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::args;
 use crate::exit::Failure;
+use crate::gather::{self, Gathered, Part, Wanted};
 
 /// What goes with a savefile.
 pub(super) struct Papers<'a> {
     pub(super) args: &'a args::Fetch,
-    pub(super) extract: &'a Extract,
-    pub(super) manifest: &'a Manifest,
+    pub(super) wanted: &'a Wanted,
+    pub(super) gathered: &'a Gathered,
     pub(super) now: Timestamp,
 }
 
 /// `manifest.json`.
 #[derive(Serialize)]
 struct Json<'a> {
-    sensor: &'a str,
     fetched: Timestamp,
     case: Option<&'a str>,
     reason: Option<&'a str>,
     comment: Option<&'a str>,
     request: &'a Extract,
-    manifest: &'a Manifest,
+    packets: u64,
+    bytes: u64,
+    sensors: &'a [Part],
 }
 
 impl Papers<'_> {
     fn manifest_json(&self) -> Result<Vec<u8>, Failure> {
         let target = &self.args.ask.target;
         let json = Json {
-            sensor: target.sensor.as_str(),
             fetched: self.now,
             case: target.case.as_deref(),
             reason: target.reason.as_deref(),
             comment: self.args.comment.as_deref(),
-            request: self.extract,
-            manifest: self.manifest,
+            request: &self.wanted.extract,
+            packets: self.gathered.packets,
+            bytes: self.gathered.bytes,
+            sensors: &self.gathered.parts,
         };
         serde_json::to_vec_pretty(&json).map_err(Failure::new)
     }
@@ -54,15 +57,19 @@ impl Papers<'_> {
     fn report(&self, savefile: &str) -> String {
         let target = &self.args.ask.target;
         let mut text = String::new();
-        let _ = writeln!(text, "savefile: {savefile}\nsensor:   {}\nfetched:  {}", target.sensor, self.now);
-        let _ = writeln!(text, "request:  {}", self.manifest.job);
+        let _ = writeln!(text, "savefile: {savefile}\nfetched:  {}", self.now);
         let told = [("case", &target.case), ("reason", &target.reason), ("comment", &self.args.comment)];
         for (name, value) in told {
             if let Some(value) = value {
                 let _ = writeln!(text, "{:9} {value}", format!("{name}:"));
             }
         }
-        let _ = write!(text, "\n{}", self.manifest.answer);
+        let _ = write!(text, "\n{}", gather::table(&self.gathered.parts));
+        for part in &self.gathered.parts {
+            if let Some(manifest) = part.manifest() {
+                let _ = write!(text, "\n{}, request {}\n{}", part.sensor, manifest.job, manifest.answer);
+            }
+        }
         text
     }
 }
@@ -98,7 +105,7 @@ pub(super) fn write(papers: &Papers<'_>, savefile: &Path, to: &Path) -> Result<(
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside =
         tempfile::Builder::new().permissions(readable()).tempfile_in(dir).map_err(|error| fail(&error))?;
-    let extension = if papers.extract.format == Format::Pcapng { "pcapng" } else { "pcap" };
+    let extension = if papers.wanted.extract.format == Format::Pcapng { "pcapng" } else { "pcap" };
     let stem = to.file_stem().map_or_else(|| "result".into(), |stem| stem.to_string_lossy());
     let name = format!("{}.{extension}", if stem.is_empty() || stem == "-" { "result".into() } else { stem });
     fill(papers, savefile, &name, beside.as_file()).map_err(|error| fail(&error.message))?;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use hindcap_wire::message::Manifest;
 use hindcap_wire::message::answer::Bytes;
 use maud::{DOCTYPE, Markup, html};
+
+use crate::gather::Gathered;
 
 fn page(title: &str, body: &Markup) -> String {
     html! {
@@ -19,7 +20,7 @@ fn page(title: &str, body: &Markup) -> String {
 }
 
 /// What was fetched, with a link to `file` by its name alone: the page and the file lie side by side.
-pub(super) fn result(file: Option<&Path>, manifest: &Manifest, comment: Option<&str>) -> String {
+pub(super) fn result(file: Option<&Path>, gathered: &Gathered, comment: Option<&str>) -> String {
     let name = file.and_then(Path::file_name).map(|name| name.to_string_lossy());
     let body = html! {
         @match name {
@@ -27,13 +28,23 @@ pub(super) fn result(file: Option<&Path>, manifest: &Manifest, comment: Option<&
             None => p { "No packet matched." },
         }
         table {
-            tr { th { "packets" } td { (manifest.packets) } }
-            tr { th { "size" } td { (Bytes(manifest.bytes).to_string()) } }
-            tr { th { "SHA-256 of the savefile" } td { code { (manifest.sha256.to_string()) } } }
-            tr { th { "request" } td { code { (manifest.job.to_string()) } } }
+            tr { th { "packets" } td { (gathered.packets) } }
+            tr { th { "size" } td { (Bytes(gathered.bytes).to_string()) } }
             @if let Some(comment) = comment { tr { th { "comment" } td { (comment) } } }
         }
-        pre { (manifest.answer.to_string()) }
+        @for part in &gathered.parts {
+            h2 { (part.sensor.to_string()) }
+            @match part.manifest() {
+                Some(manifest) => {
+                    table {
+                        tr { th { "request" } td { code { (manifest.job.to_string()) } } }
+                        tr { th { "SHA-256 of what it sent" } td { code { (manifest.sha256.to_string()) } } }
+                    }
+                    pre { (manifest.answer.to_string()) }
+                },
+                None => p { (part.state()) ": " (part.note()) },
+            }
+        }
     };
     page("Packets", &body)
 }

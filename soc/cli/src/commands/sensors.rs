@@ -8,7 +8,7 @@ use super::status::{nobody, print_view};
 use super::{Context, print};
 use crate::args;
 use crate::exit::{Code, Failure};
-use crate::report::{ago, span};
+use crate::report::{ago, columns, span};
 
 pub(crate) fn sensors(cx: &mut Context<'_>, args: &args::Sensors) -> Result<Code, Failure> {
     let views = cx.api.sensors(None, args.timeout.into())?;
@@ -26,15 +26,8 @@ pub(crate) fn sensors(cx: &mut Context<'_>, args: &args::Sensors) -> Result<Code
 const HEAD: [&str; 7] = ["SENSOR", "STATE", "LAST HEARD", "REACHES BACK", "USED", "ALARMS", "DESCRIPTION"];
 
 fn table(views: &[SensorView], now: Timestamp) -> String {
-    let mut rows = vec![HEAD.map(String::from)];
-    rows.extend(views.iter().map(|view| cells(view, now)));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-    let line = |row: &[String; 7]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
+    let head = HEAD.map(String::from);
+    columns(std::iter::once(head).chain(views.iter().map(|view| cells(view, now))).map(Vec::from).collect())
 }
 
 fn cells(view: &SensorView, now: Timestamp) -> [String; 7] {

@@ -1,13 +1,14 @@
 //! `status`: how sensors do.
 
 use hindcap_soc_api::SensorView;
-use hindcap_wire::message::{State, Status};
+use hindcap_wire::message::{SensorId, State, Status};
 use hindcap_wire::time::Timestamp;
 use serde::Serialize;
 
 use super::{Context, print, print_json};
 use crate::args;
 use crate::exit::{Code, Failure};
+use crate::gather::choose;
 use crate::report;
 
 /// A sensor in JSON.
@@ -34,7 +35,15 @@ pub(super) fn nobody() -> Code {
 }
 
 pub(crate) fn status(cx: &mut Context<'_>, args: &args::Status) -> Result<Code, Failure> {
-    let views = cx.api.sensors(args.sensor.as_ref(), args.look.timeout.into())?;
+    let named = if args.whom.is_open() {
+        None
+    } else {
+        Some(choose(cx.api, &cx.known.sites, &args.whom, None)?.sensors)
+    };
+    // One is asked for alone: a broker may let nobody see the others.
+    let only = named.as_deref().and_then(|named| if let [one] = named { Some(one) } else { None });
+    let mut views = cx.api.sensors(only, args.look.timeout.into())?;
+    views.retain(|view| named.as_ref().is_none_or(|named| named.contains(&view.sensor)));
     for view in &views {
         if args.look.json {
             print_view(view)?;
@@ -42,13 +51,17 @@ pub(crate) fn status(cx: &mut Context<'_>, args: &args::Status) -> Result<Code, 
             print(&report::sensor(view, cx.known.now))?;
         }
     }
-    match (&args.sensor, views.first()) {
-        (Some(sensor), None) => Err(Failure {
-            message: format!("no sensor {sensor} has ever been seen at this broker"),
-            exit: Code::Offline,
-        }),
-        (Some(_), Some(view)) if !view.online => Ok(Code::Offline),
-        (None, None) => Ok(nobody()),
-        _ => Ok(Code::Done),
+    let unseen = |sensor: &&SensorId| !views.iter().any(|view| view.sensor == **sensor);
+    match &named {
+        None if views.is_empty() => Ok(nobody()),
+        None => Ok(Code::Done),
+        Some(named) => match named.iter().find(unseen) {
+            Some(sensor) => Err(Failure {
+                message: format!("no sensor {sensor} has ever been seen at this broker"),
+                exit: Code::Offline,
+            }),
+            None if views.iter().any(|view| !view.online) => Ok(Code::Offline),
+            None => Ok(Code::Done),
+        },
     }
 }

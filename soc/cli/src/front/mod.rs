@@ -10,15 +10,14 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use hindcap_args::{Nanos, ParseArgError, parse_duration};
 
-use hindcap_events::Source;
-
 use crate::args::Args;
 use crate::exit::Failure;
 
 mod settings;
+mod sites;
 mod sources;
 
-pub(crate) use settings::default_path;
+pub(crate) use settings::{Machines, default_path};
 use settings::{Settings, Values};
 
 /// A flag's identifier, OpenFPC's letter, and OpenFPC's long name where it differs (client of 2010; `bpf` and `device`
@@ -116,36 +115,67 @@ fn settable(command: &Command) -> Vec<String> {
     longs
 }
 
-/// Where the settings are and which profile is meant, as far as that can be told before everything is read.
-fn location(command: &Command, words: &[OsString]) -> (Option<PathBuf>, Option<String>) {
-    let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(words) else {
-        return (None, None);
-    };
-    let last = matches.subcommand().map_or(&matches, |(_, sub)| sub);
-    let config = last.try_get_one::<PathBuf>("config").ok().flatten();
-    (config.cloned(), last.try_get_one::<String>("profile").ok().flatten().cloned())
+/// What can be told before everything is read.
+#[derive(Default)]
+struct Early {
+    /// Where the settings are.
+    config: Option<PathBuf>,
+    /// Which profile is meant.
+    profile: Option<String>,
+    /// Where sensors are named nearest by.
+    whom: Option<ValueSource>,
+}
+
+impl Early {
+    fn read(command: &Command, words: &[OsString]) -> Self {
+        let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(words) else {
+            return Self::default();
+        };
+        let last = matches.subcommand().map_or(&matches, |(_, sub)| sub);
+        let config = last.try_get_one::<PathBuf>("config").ok().flatten();
+        let profile = last.try_get_one::<String>("profile").ok().flatten();
+        let whom = WHOM.into_iter().filter_map(|id| source_of(&matches, id)).max();
+        Self { config: config.cloned(), profile: profile.cloned(), whom }
+    }
+}
+
+/// The flags that name sensors: the nearest place that has one of them says it all, so that a group that was typed is not
+/// joined by the profile's sensor.
+const WHOM: [&str; 3] = ["sensor", "group", "all_sensors"];
+
+fn name_sensors_in_one_place(command: Command, values: &mut Values, place: Option<ValueSource>) -> Command {
+    let Some(place) = place.filter(|place| *place > ValueSource::DefaultValue) else { return command };
+    WHOM.into_iter().for_each(|id| drop(values.remove(&id.replace('_', "-"))));
+    if place == ValueSource::EnvVariable {
+        return command;
+    }
+    let is_whom = |arg: &clap::Arg| WHOM.contains(&arg.get_id().as_str());
+    command.mut_subcommands(|sub| {
+        sub.mut_args(|arg| if is_whom(&arg) { arg.env(None::<&'static str>) } else { arg })
+    })
 }
 
 /// Where a value came from, in the command that was given.
-fn typed(matches: &ArgMatches, id: &str) -> bool {
+fn source_of(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
     let sub = matches.subcommand().map_or(matches, |(_, sub)| sub);
-    sub.try_contains_id(id).unwrap_or(false) && sub.value_source(id) == Some(ValueSource::CommandLine)
+    sub.try_contains_id(id).unwrap_or(false).then(|| sub.value_source(id)).flatten()
 }
 
-/// Reads `words`, the program's name first, and what the settings know of machines that write logs. Help, version and mistakes are printed here and end the process.
+/// Reads `words`, the program's name first, and what the settings know of machines and sites. Help, version and mistakes are printed here and end the process.
 ///
 /// # Errors
 /// The settings file cannot be used; a password stands on the command line.
-pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<(Args, Vec<Source>), Failure> {
+pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<(Args, Machines), Failure> {
     let command = command();
-    let (config, profile) = location(&command, &words);
+    let Early { config, profile, whom } = Early::read(&command, &words);
     // Without a profile asked for, a missing file in the usual place is no mistake.
     let path =
         config.as_deref().or(default).filter(|path| config.is_some() || profile.is_some() || path.exists());
-    let Settings { values, sources } = match path {
+    let Settings { mut values, machines } = match path {
         Some(path) => settings::load(path, profile.as_deref(), &settable(&command))?,
         None => Settings::default(),
     };
+    let command = name_sensors_in_one_place(command, &mut values, whom);
     let command = command.mut_subcommands(|sub| with_values(sub, &values));
     let mut command = with_values(command, &values);
     let read = command.try_get_matches_from_mut(words).and_then(|matches| {
@@ -159,7 +189,7 @@ pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<(Arg
         }
         std::process::exit(error.exit_code());
     });
-    if typed(&matches, "broker")
+    if source_of(&matches, "broker") == Some(ValueSource::CommandLine)
         && args.command.connection().is_some_and(|connection| connection.broker.has_password())
     {
         return Err(Failure::new(
@@ -167,7 +197,7 @@ pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<(Arg
              password in a file with --password-file, or the whole address in HINDCAP_BROKER or a profile",
         ));
     }
-    Ok((args, sources))
+    Ok((args, machines))
 }
 
 #[cfg(test)]
@@ -197,7 +227,11 @@ mod tests {
         let words = words.split(' ').map(OsString::from).collect::<Vec<_>>();
         let Ok((args, _)) = parse(words, None) else { panic!() };
         let crate::args::Command::Fetch(fetch) = args.command else { panic!() };
-        let known = crate::args::Known { now: hindcap_wire::time::Timestamp(0), sources: Vec::new() };
+        let known = crate::args::Known {
+            now: hindcap_wire::time::Timestamp(0),
+            sources: Vec::new(),
+            sites: crate::gather::Sites::default(),
+        };
         let query = fetch.query.query(&known).ok().unwrap().0;
         assert_eq!(query.time.start.0, 1_269_259_893_000_000_000);
         assert_eq!(query.time.end.0, 1_269_260_013_000_000_001);
@@ -210,14 +244,22 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[profiles.a]\nbroker = 'mqtt://h'\nsensor = 'one'\nquiet = true\n")
             .unwrap();
-        let fetch = |words: &str| {
+        let read = |words: &str| {
             let words = words.split(' ').map(OsString::from).collect::<Vec<_>>();
             let Ok((args, _)) = parse(words, Some(file.path())) else { panic!() };
             let crate::args::Command::Fetch(fetch) = args.command else { panic!() };
-            (fetch.ask.target.sensor.to_string(), fetch.ask.output.quiet)
+            fetch.ask
         };
+        let whom = |words: &str| read(words).target.whom;
+        let fetch = |words: &str| (whom(words).sensor[0].to_string(), read(words).output.quiet);
         assert_eq!(fetch("hindcap fetch --last 1h"), ("one".into(), true));
         assert_eq!(fetch("hindcap fetch --last 1h --sensor two"), ("two".into(), true));
+        assert_eq!(whom("hindcap fetch --sensor two,three-*").sensor.len(), 2);
+        // A group goes before the profile's sensor, and is not joined by it.
+        let named = whom("hindcap fetch --group south");
+        assert!(named.sensor.is_empty() && named.group == ["south"]);
+        let named = whom("hindcap fetch --all-sensors");
+        assert!(named.sensor.is_empty() && named.all_sensors);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The keys of a profile are the long flags of any command. What a flag or a variable says goes before it. Machines that
-//! write logs have tables of their own ([`super::sources`]).
+//! write logs have tables of their own ([`super::sources`]), and so have sites and groups of sensors ([`super::sites`]).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,8 +22,10 @@ use hindcap_events::Source;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::sites::{group, site};
 use super::sources::source;
 use crate::exit::Failure;
+use crate::gather::Sites;
 
 /// Largest file that is read: bounds the work on a wrong path.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -36,8 +38,17 @@ pub(crate) type Values = BTreeMap<String, String>;
 pub(crate) struct Settings {
     /// Of the profile in use.
     pub(crate) values: Values,
+    /// Whatever profile is in use.
+    pub(crate) machines: Machines,
+}
+
+/// What is known of the world.
+#[derive(Debug, Default)]
+pub(crate) struct Machines {
     /// Machines that write logs.
     pub(crate) sources: Vec<Source>,
+    /// Where sensors stand.
+    pub(crate) sites: Sites,
 }
 
 /// Where the settings are unless `--config` says otherwise: `$XDG_CONFIG_HOME/hindcap/config.toml`, `~/.config` without
@@ -72,7 +83,7 @@ pub(crate) fn load(path: &Path, name: Option<&str>, flags: &[String]) -> Result<
 #[derive(Debug)]
 pub(super) struct Wrong {
     at: Option<usize>,
-    what: String,
+    pub(super) what: String,
 }
 
 /// That `what` is wrong with what begins at byte `at`.
@@ -83,7 +94,7 @@ pub(super) fn wrong<T>(at: usize, what: impl Into<String>) -> Result<T, Wrong> {
 fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Settings, Wrong> {
     let document = DeTable::parse(text)
         .map_err(|error| Wrong { at: error.span().map(|span| span.start), what: error.message().into() })?;
-    let (mut chosen, mut profiles, mut sources) = (None, BTreeMap::new(), Vec::new());
+    let (mut chosen, mut profiles, mut machines) = (None, BTreeMap::new(), Machines::default());
     for (key, value) in document.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
             ("profile", DeValue::String(profile)) => chosen = Some((value.span().start, profile.to_string())),
@@ -94,14 +105,24 @@ fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Settings, Wr
             }
             ("sources", DeValue::Table(table)) => {
                 for (name, keys) in table {
-                    sources.push(source(name.get_ref(), keys)?);
+                    machines.sources.push(source(name.get_ref(), keys)?);
                 }
             }
-            (known @ ("profile" | "profiles" | "sources"), _) => {
+            ("sites", DeValue::Table(table)) => {
+                for (name, keys) in table {
+                    machines.sites.sites.push(site(name.get_ref(), keys)?);
+                }
+            }
+            ("groups", DeValue::Table(table)) => {
+                for (name, members) in table {
+                    machines.sites.groups.push((name.get_ref().to_string(), group(members)?));
+                }
+            }
+            (known @ ("profile" | "profiles" | "sources" | "sites" | "groups"), _) => {
                 return wrong(key.span().start, format!("{known} has a value of the wrong kind"));
             }
             (other, _) => {
-                let hint = "expected `profile = \"NAME\"`, a table [profiles.NAME] or [sources.NAME]";
+                let hint = "expected `profile = \"NAME\"`, a table [profiles.NAME], [sources.NAME], [sites.NAME] or [groups]";
                 return wrong(key.span().start, format!("unknown key {other}; {hint}"));
             }
         }
@@ -113,11 +134,40 @@ fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Settings, Wr
         // One profile needs no choice.
         (None, None) => {
             let values = profiles.pop_first().filter(|_| profiles.is_empty()).unwrap_or_default().1;
-            return Ok(Settings { values, sources });
+            return Ok(Settings { values, machines });
         }
     };
     let none = || Wrong { at, what: format!("there is no profile {name}; there are: {known}") };
-    profiles.remove(&name).ok_or_else(none).map(|values| Settings { values, sources })
+    profiles.remove(&name).ok_or_else(none).map(|values| Settings { values, machines })
+}
+
+/// A text.
+pub(super) fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a str, Wrong> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(text),
+        _ => wrong(value.span().start, format!("{key} wants a text in quotes")),
+    }
+}
+
+/// A list of texts.
+pub(super) fn texts<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<Vec<&'a str>, Wrong> {
+    match value.get_ref() {
+        DeValue::Array(items) => items.iter().map(|item| text(item, key)).collect(),
+        _ => wrong(value.span().start, format!("{key} wants a list of texts: [\"...\"]")),
+    }
+}
+
+/// That `key` is not one of `known`, with the one that may be meant.
+pub(super) fn unknown<T>(
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    of: &str,
+    known: &[&str],
+) -> Result<T, Wrong> {
+    let name = key.get_ref();
+    let hint = nearest(name, known.iter().copied())
+        .map(|near| format!("; did you mean {near}?"))
+        .unwrap_or_default();
+    wrong(key.span().start, format!("unknown key {name} of a {of}{hint}"))
 }
 
 /// One profile.
@@ -158,7 +208,9 @@ mod tests {
     }
 
     fn sources(text: &str) -> Result<Vec<Source>, (Option<usize>, String)> {
-        read(text, None, &flags()).map(|settings| settings.sources).map_err(|Wrong { at, what }| (at, what))
+        read(text, None, &flags())
+            .map(|settings| settings.machines.sources)
+            .map_err(|Wrong { at, what }| (at, what))
     }
 
     #[test]

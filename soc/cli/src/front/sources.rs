@@ -9,12 +9,11 @@
 
 use std::net::IpAddr;
 
-use hindcap_args::nearest;
 use hindcap_events::{Source, Zone};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::settings::{Wrong, wrong};
+use super::settings::{Wrong, text, texts, unknown, wrong};
 
 const KEYS: [&str; 3] = ["tz", "addresses", "csv-fields"];
 
@@ -43,27 +42,8 @@ pub(super) fn source(name: &str, table: &Spanned<DeValue<'_>>) -> Result<Source,
             "csv-fields" => {
                 source.csv_fields = texts(value, "csv-fields")?.into_iter().map(String::from).collect()
             }
-            other => {
-                let hint = nearest(other, KEYS.into_iter())
-                    .map(|near| format!("; did you mean {near}?"))
-                    .unwrap_or_default();
-                return wrong(key.span().start, format!("unknown key {other} of a source{hint}"));
-            }
+            _ => return unknown(key, "source", &KEYS),
         }
     }
     Ok(source)
-}
-
-fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a str, Wrong> {
-    match value.get_ref() {
-        DeValue::String(text) => Ok(text),
-        _ => wrong(value.span().start, format!("{key} wants a text in quotes")),
-    }
-}
-
-fn texts<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<Vec<&'a str>, Wrong> {
-    match value.get_ref() {
-        DeValue::Array(items) => items.iter().map(|item| text(item, key)).collect(),
-        _ => wrong(value.span().start, format!("{key} wants a list of texts: [\"...\"]")),
-    }
 }
