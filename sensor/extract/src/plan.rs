@@ -1,5 +1,7 @@
 //! From a query to what must be read for it, by the catalog and the indexes alone.
 
+use std::collections::BTreeSet;
+
 use hindcap_store::reader::{Class, ReadError, Reader, SegmentInfo, SegmentState};
 use hindcap_store::volume::VolumeRead;
 use hindcap_wire::index::IndexDoc;
@@ -27,6 +29,8 @@ pub struct Plan {
     /// Segments that may hold matches.
     candidates: Vec<u64>,
     pub(crate) segments_searched: u32,
+    /// Generations of the general ring that could hold matches and were overwritten before their index had been read.
+    pub(crate) overwritten: BTreeSet<u64>,
     /// Bytes of segments that could hold matches and whose index cannot be read.
     pub(crate) unreadable: u64,
     /// Whether there may be matches without flow record.
@@ -59,6 +63,7 @@ pub fn plan<V: VolumeRead>(reader: &mut Reader<V>, query: &Query) -> Result<Plan
         link_types: Vec::new(),
         candidates: Vec::new(),
         segments_searched: 0,
+        overwritten: BTreeSet::new(),
         unreadable: 0,
         overflows: false,
         counts: Counts::default(),
@@ -204,6 +209,8 @@ impl Plan {
         };
         if bytes > 0 {
             self.candidate(segment, candidate);
+        } else if candidate && segment.class == Class::General {
+            self.overwritten.insert(segment.generation);
         }
         self.survey.gap(range, cause, bytes);
         self.unreadable += if candidate { bytes } else { 0 };

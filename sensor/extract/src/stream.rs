@@ -168,6 +168,8 @@ pub(crate) struct Report {
     /// The segments that were read.
     pub segments_read: BTreeSet<(Class, u32)>,
     pub gaps: Vec<Gap>,
+    /// Generations of the general ring that were overwritten before they had been read.
+    pub overwritten: BTreeSet<u64>,
     pub cancelled: bool,
 }
 
@@ -182,16 +184,17 @@ impl Report {
     pub fn join(&mut self, other: Self) {
         self.bytes_read += other.bytes_read;
         self.segments_read.extend(other.segments_read);
+        self.overwritten.extend(other.overwritten);
         other.gaps.into_iter().for_each(|gap| self.gap(gap));
         self.cancelled |= other.cancelled;
     }
 
-    fn served(&mut self, segment: (Class, u32), unit: &Unit, served: Result<Served, ReadError>) {
+    fn served(&mut self, segment: &SegmentInfo, unit: &Unit, served: Result<Served, ReadError>) {
         let whole = TimeRange::new(unit.first, unit.last.plus_nanos(1));
         match served {
             Ok(served) => {
                 self.bytes_read += served.bytes_read;
-                self.segments_read.insert(segment);
+                self.segments_read.insert((segment.class, segment.number));
                 for damage in served.damage {
                     let bytes = u64::from(damage.pages.1 - damage.pages.0) * u64::from(PAGE_BYTES);
                     let known = damage.times.0 <= damage.times.1;
@@ -204,7 +207,10 @@ impl Report {
                 }
             }
             Err(ReadError::Gone { .. }) => {
-                self.gap(Gap { range: whole, cause: GapCause::Overwritten, bytes: 0 })
+                if segment.class == Class::General {
+                    self.overwritten.insert(segment.generation);
+                }
+                self.gap(Gap { range: whole, cause: GapCause::Overwritten, bytes: 0 });
             }
             Err(_) => {
                 let bytes = u64::from(unit.pages.1 - unit.pages.0) * u64::from(PAGE_BYTES);
@@ -304,7 +310,7 @@ impl<T: Waiting> Run<'_, T> {
         let Self { script, sorter, fragments, dissection, report, .. } = self;
         let mut visit = Visit { script, part, judge, sorter, fragments, dissection };
         let served = reader.packets_for(&part.segment, &pages, &mut visit);
-        report.served((part.segment.class, part.segment.number), unit, served);
+        report.served(&part.segment, unit, served);
     }
 
     /// Gives out what is earlier than `before`; `last` says that nothing more comes in this pass.

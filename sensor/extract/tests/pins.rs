@@ -6,7 +6,7 @@ mod support;
 
 use hindcap_extract::Options;
 use hindcap_extract::pin::{Copied, Follower, PinSink};
-use hindcap_store::reader::Reader;
+use hindcap_store::reader::{Class, Reader, SegmentState};
 use hindcap_store::sim::SimVolume;
 use hindcap_wire::net::IpNet;
 use hindcap_wire::packet::{Interface, Packet};
@@ -102,7 +102,11 @@ impl Bench {
     }
 
     fn step(&mut self, follower: &mut Follower, now: u64) -> Copied {
-        follower.step(&mut self.reader, &Options::default(), at(now), &mut self.ring).unwrap()
+        self.step_by(follower, Some(at(now)))
+    }
+
+    fn step_by(&mut self, follower: &mut Follower, now: Option<Timestamp>) -> Copied {
+        follower.step(&mut self.reader, &Options::default(), now, &mut self.ring).unwrap()
     }
 }
 
@@ -221,4 +225,80 @@ fn what_was_overwritten_before_it_was_copied_is_told() {
     let copied = bench.step(&mut follower, 100);
     assert!(copied.segments_missed >= 4, "{copied:?}");
     assert_eq!(bench.step(&mut follower, 101).segments_missed, 0, "told once");
+}
+
+/// The general ring goes on while a step copies.
+struct Meanwhile<'a> {
+    ring: &'a mut Ring,
+    general: &'a mut Lab,
+    then: Vec<Shot>,
+}
+
+impl PinSink for Meanwhile<'_> {
+    fn packet(&mut self, interface: &Interface, packet: &Packet<'_>) -> bool {
+        if !self.then.is_empty() {
+            self.general.record(&[std::mem::take(&mut self.then)]);
+        }
+        self.ring.packet(interface, packet)
+    }
+
+    fn flush(&mut self) {
+        self.ring.flush();
+    }
+}
+
+#[test]
+fn a_segment_that_goes_while_it_is_read_is_missed_once() {
+    let session = connection(10, 90, 5_000);
+    let mut bench = Bench::new(6);
+    bench.general.record(&[noise(0, 95, 20), session.clone()]);
+    let mut follower = Follower::new(&asked(10, at(12), 5_000));
+    // The first packet comes out of the first segment; meanwhile this one and two more are overwritten, but for the megabyte
+    // that has been read.
+    let then = noise(95, 100, 12);
+    let mut sink = Meanwhile { ring: &mut bench.ring, general: &mut bench.general, then };
+    let copied = follower.step(&mut bench.reader, &Options::default(), None, &mut sink).unwrap();
+    assert!((1..=3).contains(&copied.segments_missed), "{copied:?}");
+    assert!(copied.packets < session.len() as u64, "{copied:?}");
+    assert_eq!(bench.step(&mut follower, 100).segments_missed, 0, "told once");
+}
+
+#[test]
+fn a_segment_that_had_been_looked_at_is_not_missed() {
+    let mut bench = Bench::new(3);
+    let mut follower = Follower::new(&asked(0, Timestamp::MAX, 5_000));
+    let mut noise = noise(0, 100, 60).into_iter();
+    // Each time as many segments as the ring has: the one that was looked at last is the only one that goes.
+    for sealed in [3, 6, 9, 12] {
+        for shot in noise.by_ref() {
+            let at = shot.at.0;
+            bench.general.push(shot);
+            bench.general.tick(at, Default::default());
+            if bench.general.recorder().health().snapshot().segments_sealed == sealed {
+                break;
+            }
+        }
+        let copied = bench.step(&mut follower, 100);
+        let newest = bench.reader.segments().iter().rfind(|segment| segment.class == Class::General).unwrap();
+        assert_eq!((newest.generation, newest.state), (sealed, SegmentState::Sealed));
+        assert_eq!(copied.segments_missed, 0, "{sealed}");
+    }
+}
+
+#[test]
+fn packets_with_times_of_their_own_tell_which_sessions_go_on() {
+    let session = connection(10, 600, 5_000);
+    let mut bench = Bench::new(4);
+    let mut follower = Follower::new(&asked(0, Timestamp::MAX, 5_000));
+    let mut copied = Copied::default();
+    // As in an import: long ago by the wall clock, and the beginning is gone when the end comes.
+    for turn in 0..6 {
+        let (from, to) = (turn * 100, (turn + 1) * 100);
+        let part = session.iter().filter(|shot| (at(from)..at(to)).contains(&shot.at)).cloned().collect();
+        bench.general.record(&[noise(from, to, 6), part]);
+        copied = bench.step_by(&mut follower, None);
+        assert_eq!((copied.segments_missed, follower.live()), (0, 1), "turn {turn}: {copied:?}");
+    }
+    assert!(copied.packets > 90);
+    assert_eq!(bench.ring.content(), session[..session.len() - 2]);
 }

@@ -12,9 +12,9 @@
 
 mod read;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use hindcap_store::reader::{Class, Reader, SegmentInfo};
+use hindcap_store::reader::{Class, Reader, SegmentInfo, SegmentState};
 use hindcap_store::volume::VolumeRead;
 use hindcap_wire::flow::FlowKey;
 use hindcap_wire::message::answer::{GapCause, Span};
@@ -58,7 +58,7 @@ pub struct Copied {
     pub bytes: u64,
     /// First and last of them.
     pub span: Option<Span>,
-    /// Segments that were overwritten before they had been looked at.
+    /// Segments of the general ring that were overwritten before they had been looked at.
     pub segments_missed: u64,
     /// Stretches that could not be read because of damage.
     pub damaged: u64,
@@ -73,12 +73,26 @@ impl Copied {
         let span = self.span.unwrap_or(Span { first: at, last: at });
         self.span = Some(Span { first: span.first.min(at), last: span.last.max(at) });
     }
+}
 
+/// What a step came to so far. It may read a segment several times and in several pieces, which is one segment all the same.
+#[derive(Default)]
+struct Tally {
+    copied: Copied,
+    /// Generations that were overwritten while the step was about to read them.
+    overwritten: BTreeSet<u64>,
+}
+
+impl Tally {
     fn report(&mut self, report: &Report) {
-        let of = |cause| report.gaps.iter().filter(|gap| gap.cause == cause).count() as u64;
-        self.segments_missed += of(GapCause::Overwritten);
-        self.damaged += of(GapCause::Damage);
-        self.unfinished |= report.cancelled;
+        self.overwritten.extend(&report.overwritten);
+        self.copied.damaged += report.gaps.iter().filter(|gap| gap.cause == GapCause::Damage).count() as u64;
+        self.copied.unfinished |= report.cancelled;
+    }
+
+    fn done(mut self) -> Copied {
+        self.copied.segments_missed += self.overwritten.len() as u64;
+        self.copied
     }
 }
 
@@ -118,8 +132,8 @@ impl Follower {
         self.position.is_some() && self.live.is_empty() && passed
     }
 
-    /// Copies what is new into `sink`. `reader` reads both rings, and `now` is the wall clock: sessions silent for longer
-    /// than their idle time-out are over.
+    /// Copies what is new into `sink`. `reader` reads both rings. Sessions that by `now`, the wall clock, were silent for
+    /// longer than their idle time-out are over; without it the newest packet tells the time, as where packets are imported.
     ///
     /// # Errors
     /// The query cannot be meant, or leads to too many sessions.
@@ -127,39 +141,39 @@ impl Follower {
         &mut self,
         reader: &mut Reader<V>,
         options: &Options<'_>,
-        now: Timestamp,
+        now: Option<Timestamp>,
         sink: &mut dyn PinSink,
     ) -> Result<Copied, ExtractError> {
         sink.flush();
-        let mut copied = Copied::default();
+        let mut tally = Tally::default();
         if reader.refresh().is_err() {
-            copied.unfinished = true;
-            return Ok(copied);
+            return Ok(Copied { unfinished: true, ..Copied::default() });
         }
-        let Some(end) = end_of(reader) else { return Ok(copied) };
+        let Some(end) = end_of(reader) else { return Ok(Copied::default()) };
+        let now = now.or_else(|| newest(reader.segments())).unwrap_or(Timestamp::MIN);
         match self.position {
             None => {
                 let query = self.query.clone();
-                self.copy(reader, &query, end, options, sink, &mut copied)?;
+                self.copy(reader, &query, end, options, sink, &mut tally)?;
             }
             Some(from) => {
-                copied.segments_missed += missed(reader.segments(), from);
-                let found = self.ahead(reader, (from, end), options, sink, &mut copied)?;
-                if !copied.unfinished && !found.is_empty() {
+                tally.copied.segments_missed += missed(reader.segments(), from);
+                let found = self.ahead(reader, (from, end), options, sink, &mut tally)?;
+                if !tally.copied.unfinished && !found.is_empty() {
                     sink.flush();
                     let _ = reader.refresh();
                     for query in self.back_to(&found) {
-                        self.copy(reader, &query, end, options, sink, &mut copied)?;
+                        self.copy(reader, &query, end, options, sink, &mut tally)?;
                     }
                 }
             }
         }
         sink.flush();
-        if !copied.unfinished {
+        if !tally.copied.unfinished {
             self.position = Some(end);
         }
         self.live.retain(|key, track| !track.is_over(key.proto, now));
-        Ok(copied)
+        Ok(tally.done())
     }
 
     /// Queries that lead to the whole sessions of `found`: flows and the instants of their matches.
@@ -190,15 +204,29 @@ fn general(segments: &[SegmentInfo]) -> impl Iterator<Item = &SegmentInfo> {
     segments.iter().filter(|segment| segment.class == Class::General)
 }
 
+/// The newest packet, as far as segments tell.
+fn newest(segments: &[SegmentInfo]) -> Option<Timestamp> {
+    general(segments).filter(|segment| segment.packets > 0).last().map(|segment| segment.last)
+}
+
 /// Where the general ring ends at present; `None` while it is empty or its newest segment cannot be read.
 fn end_of<V: VolumeRead>(reader: &mut Reader<V>) -> Option<Position> {
     let newest = general(reader.segments()).last()?.clone();
+    if newest.state == SegmentState::Sealed {
+        // Nothing more comes in it, so that it may go.
+        return Some(Position { generation: newest.generation + 1, page: 0 });
+    }
     let page = reader.index(&newest).ok()?.pages();
     Some(Position { generation: newest.generation, page })
 }
 
-/// Segments behind `from` that are no longer there.
+/// Segments from `from` on that are no longer there: none while the one that was looked at last is. Older ones say nothing,
+/// because held ones stay.
 fn missed(segments: &[SegmentInfo], from: Position) -> u64 {
-    let oldest = general(segments).next().map_or(0, |segment| segment.generation);
-    oldest.saturating_sub(from.generation)
+    let last = from.generation - u64::from(from.page == 0 && from.generation > 0);
+    let mut from_last = general(segments).map(|segment| segment.generation).filter(|it| *it >= last);
+    match from_last.next() {
+        Some(oldest) if oldest != last => oldest - from.generation,
+        _ => 0,
+    }
 }

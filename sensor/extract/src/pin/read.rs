@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use hindcap_store::reader::{Class, Reader, SegmentInfo};
+use hindcap_store::reader::{Class, ReadError, Reader, SegmentInfo};
 use hindcap_store::volume::VolumeRead;
 use hindcap_wire::flow::{FlowKey, addr_from_bytes, proto};
 use hindcap_wire::index::keys::{host_key, overflow_flow_key};
@@ -14,7 +14,7 @@ use hindcap_wire::packet::{Dissection, Interface, LinkType, Packet};
 use hindcap_wire::query::{Matcher, Query};
 use hindcap_wire::time::{TimeRange, Timestamp};
 
-use super::{Copied, Follower, PinSink, Position, general};
+use super::{Copied, Follower, PinSink, Position, Tally, general};
 use crate::base::Base;
 use crate::error::ExtractError;
 use crate::plan::plan;
@@ -53,12 +53,13 @@ impl Follower {
         end: Position,
         options: &Options<'_>,
         sink: &mut dyn PinSink,
-        copied: &mut Copied,
+        tally: &mut Tally,
     ) -> Result<(), ExtractError> {
         let plan = plan(reader, query)?;
         let mut widened = widen(reader, &plan, options)?;
-        copied.report(&widened.report);
-        if copied.unfinished {
+        tally.overwritten.extend(&plan.overwritten);
+        tally.report(&widened.report);
+        if tally.copied.unfinished {
             return Ok(());
         }
         widened.script.end_at(end.generation, end.page);
@@ -74,8 +75,8 @@ impl Follower {
         if !given.unfinished {
             let _ = instant.give(sink, &mut given);
         }
-        given.report(&report);
-        copied.join(&given);
+        tally.report(&report);
+        tally.copied.join(&given);
         Ok(())
     }
 
@@ -86,7 +87,7 @@ impl Follower {
         (from, end): (Position, Position),
         options: &Options<'_>,
         sink: &mut dyn PinSink,
-        copied: &mut Copied,
+        tally: &mut Tally,
     ) -> Result<Vec<(FlowKey, Timestamp)>, ExtractError> {
         let selector = Selector::new(&self.query, Matcher::new(&self.query)?);
         let known: HashSet<FlowKey> = self.live.keys().copied().collect();
@@ -98,9 +99,16 @@ impl Follower {
         let mut script = Script { reads: TimeRange::ALL, ..Script::default() };
         let mut link_types = Vec::new();
         for segment in &news {
-            let Ok(doc) = reader.index(segment) else {
-                copied.damaged += 1;
-                continue;
+            let doc = match reader.index(segment) {
+                Ok(doc) => doc,
+                Err(ReadError::Gone { .. }) => {
+                    tally.overwritten.insert(segment.generation);
+                    continue;
+                }
+                Err(_) => {
+                    tally.copied.damaged += 1;
+                    continue;
+                }
             };
             note_link_types(&doc, &mut link_types);
             let mut pages = candidates(&doc, &selector, &known, &pairs);
@@ -139,8 +147,8 @@ impl Follower {
         };
         let waiting = options.waiting_bytes_max;
         let report = stream(reader, &script, &mut judge, waiting, options.cancelled, emit)?;
-        given.report(&report);
-        copied.join(&given);
+        tally.report(&report);
+        tally.copied.join(&given);
         Ok(met)
     }
 }
