@@ -130,6 +130,41 @@ fn outlasts(sensor: &Sensor) {
 }
 
 #[test]
+fn an_import_follows_what_is_pinned() {
+    sensors().iter().for_each(follows_imports);
+}
+
+fn follows_imports(sensor: &Sensor) {
+    let files = [
+        savefile_of(sensor, "first.pcap", 0, 8_000, 0..100),
+        // The general ring comes round more than twice, with a packet of the case in each of its segments.
+        savefile_of(sensor, "second.pcap", 10_000, 230_000, 100..398),
+        savefile_of(sensor, "third.pcap", 250_000, 8_000, 398..400),
+    ];
+    let theirs: Vec<Record> = files.iter().flat_map(|file| judges::packets(file, FILTER)).collect();
+    assert_eq!(theirs.len(), 400);
+    import(sensor, &files[0]);
+    let begun = pin(sensor, &[&ASKED[..], &["--for", "10d"]].concat());
+    assert_eq!(
+        (begun["packets"].as_u64(), begun["state"].as_str()),
+        (Some(100), Some("following")),
+        "{begun}"
+    );
+    for (file, copied) in [(&files[1], 398), (&files[2], 400)] {
+        import(sensor, file);
+        let pin = &pins(sensor)[0];
+        assert_eq!(
+            (pin["packets"].as_u64(), pin["segments_missed"].as_u64()),
+            (Some(copied), Some(0)),
+            "{pin}"
+        );
+    }
+    let extracted = sensor.extract(ASKED);
+    assert_eq!(extracted.records, theirs, "whole, in order, and nothing twice");
+    assert!(extracted.answer["pinned_packets"].as_u64().unwrap() > 100, "the general ring has come round");
+}
+
+#[test]
 fn pins_are_bounded_and_say_what_they_lost() {
     sensors().iter().for_each(bounded);
 }

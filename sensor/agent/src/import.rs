@@ -1,14 +1,16 @@
 //! `hindcapd import`: savefiles into the store, original times kept.
 //!
 //! A damaged file gives everything before the damage and a message with file and offset; the other files are imported
-//! all the same, and the exit code says that something is missing.
+//! all the same, and the exit code says that something is missing. Pinned sessions that go on in a savefile are copied into
+//! the event ring, as they are while recording.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hindcap_capture::{CaptureError, PacketSource, Polled, SavefileSource};
-use hindcap_store::{Reading, RecorderOptions};
+use hindcap_store::{Health, Reading, RecorderOptions};
 use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::policy::LeftOut;
@@ -17,6 +19,7 @@ use serde_json::json;
 use crate::cli::ImportArgs;
 use crate::clock::{monotonic_nanos, wall};
 use crate::exit::{Code, Failure};
+use crate::pins::Beside;
 use crate::policy::Rules;
 use crate::sink::RecorderSink;
 use crate::stop::Stop;
@@ -45,6 +48,7 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
     let stop = Stop::on_signals()?;
     let store = open_from_args(&args.store).map_err(|error| Failure::from(error).doing("import"))?;
     let health = store.health();
+    let (door, segments) = (store.events_door(), store.geometry().segments);
     let rules = Rules::of_args(&args.policy).map_err(|error| Failure::from(error).doing("import"))?;
     let options = RecorderOptions { hash_chain: !args.store.no_hash_chain, ..RecorderOptions::import() };
     let mut recorder = store.recorder(options, reading())?;
@@ -52,13 +56,16 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
         recorder.thin(control);
     }
     let mut sink = RecorderSink::new(recorder).skipping(rules.skip);
+    let beside = Beside::start(&args.store.store, door, !args.store.no_hash_chain);
+    let mut cases =
+        Cases { beside, health: Arc::clone(&health), every: u64::from(segments / 4).max(1), seen: 0 };
     let mut outcomes = Vec::new();
     for path in args.read.iter().chain(&args.files) {
         if stop.asked() {
             outcomes.push(Outcome::unread(path, "not imported: interrupted"));
             continue;
         }
-        let outcome = import_file(path, &mut sink, &stop)?;
+        let outcome = import_file(path, &mut sink, &mut cases, &stop)?;
         if let Some(error) = &outcome.error {
             log::error!("{error}");
         }
@@ -66,6 +73,9 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
     }
     let left_out = sink.left_out();
     sink.into_recorder().close(reading()).map_err(|error| Failure::from(error).doing("import"))?;
+    if let Some(beside) = cases.beside {
+        beside.finish().map_err(|failure| failure.doing("copy pinned sessions"))?;
+    }
     let health = health.snapshot();
     if health.packets_lost > 0 {
         let reason = health.failing.as_ref().map_or_else(String::new, |(_, message)| format!(": {message}"));
@@ -78,7 +88,34 @@ pub fn import(args: &ImportArgs) -> Result<Code, Failure> {
     Ok(code(&outcomes, health.packets_lost))
 }
 
-fn import_file(path: &Path, sink: &mut RecorderSink, stop: &Stop) -> Result<Outcome, Failure> {
+/// Pinned sessions that go on in what is imported.
+struct Cases {
+    beside: Option<Beside>,
+    health: Arc<Health>,
+    /// They are copied whenever so many segments were sealed, a quarter of the ring: before it comes round.
+    every: u64,
+    /// Segments that were sealed the last time.
+    seen: u64,
+}
+
+impl Cases {
+    fn look(&mut self, sink: &mut RecorderSink) {
+        let Some(beside) = &mut self.beside else { return };
+        let sealed = self.health.snapshot().segments_sealed;
+        if sealed - self.seen >= self.every {
+            self.seen = sealed;
+            sink.recorder().flush();
+            beside.follow();
+        }
+    }
+}
+
+fn import_file(
+    path: &Path,
+    sink: &mut RecorderSink,
+    cases: &mut Cases,
+    stop: &Stop,
+) -> Result<Outcome, Failure> {
     if path.is_dir() {
         return Ok(Outcome::unread(path, "is a directory; name the savefiles in it"));
     }
@@ -95,6 +132,7 @@ fn import_file(path: &Path, sink: &mut RecorderSink, stop: &Stop) -> Result<Outc
             Err(error) => break Some(said(error)),
         }
         sink.recorder().tick(reading(), source.drops());
+        cases.look(sink);
         progress.show(source.offset(), sink.packets);
         if stop.asked() {
             break Some(format!("{}: interrupted at byte {}", path.display(), source.offset()));

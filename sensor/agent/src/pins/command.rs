@@ -100,7 +100,7 @@ pub fn pin(args: &PinArgs) -> Result<Code, Failure> {
     let mut copier = work.copier(events).map_err(doing)?;
     let mut reader = open_to_follow(&args.store.store).map_err(doing)?;
     let trusted = reading.clock == ClockState::Synchronised;
-    let now = Now { reading, trusted };
+    let now = Now { reading, trusted, imports: false };
     pass(&pins, &mut copier, &mut reader, now, &AtomicBool::new(false)).map_err(|why| doing(why.into()))?;
     copier.close().map_err(|error| doing(error.into()))?;
     let list = pins.list().pins;

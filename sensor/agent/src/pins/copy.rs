@@ -25,6 +25,8 @@ pub struct Now {
     pub reading: Reading,
     /// Whether the wall clock may end a pin.
     pub trusted: bool,
+    /// Whether packets come with times of their own, which then tell what is silent.
+    pub imports: bool,
 }
 
 /// How far behind the wall clock the medium may be, beside the flush interval.
@@ -140,7 +142,7 @@ fn one(
     pin: &PinInfo,
 ) -> Result<(), String> {
     let not_before = copier.not_before(now);
-    let Now { reading: Reading { wall: now, .. }, trusted } = now;
+    let Now { reading: Reading { wall: now, .. }, trusted, imports } = now;
     let before = copier.durable();
     let began = !copier.followers.contains_key(&pin.id);
     let mut follower = copier.followers.remove(&pin.id).unwrap_or_else(|| Follower::new(&pin.query));
@@ -158,7 +160,7 @@ fn one(
     }
     let generation = sink.recorder.health().snapshot().acked.0;
     let options = Options { cancelled: Some(stop), ..Options::default() };
-    let done = follower.step(reader, &options, now, &mut sink);
+    let done = follower.step(reader, &options, (!imports).then_some(now), &mut sink);
     let (refused, passed_over) = (sink.refused.take(), sink.passed_over);
     let done = done.map(|copied| Copied {
         packets: copied.packets.saturating_sub(passed_over.0),

@@ -5,6 +5,7 @@
 //! [`Worker`] copies, at idle priority, through a reader as any query has
 //! and a recorder of the event ring's own: the capture thread and its store are not touched.
 
+mod beside;
 pub mod command;
 mod copy;
 mod times;
@@ -22,6 +23,7 @@ use hindcap_wire::limits::{PIN_SECS_DEFAULT, PINS_MAX};
 use hindcap_wire::message::{EventsStatus, Pin, PinId, PinInfo, PinList, PinState};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC};
 
+pub use beside::Beside;
 use copy::{Copier, Now, pass};
 pub use watch::PinsWatch;
 pub use worker::{Work, Worker};

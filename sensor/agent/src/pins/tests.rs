@@ -164,7 +164,7 @@ fn copies_that_have_passed_their_age_are_hidden_and_then_removed() {
     let mut reader = crate::query::open(&path).unwrap();
     let mut passes = |trusted| {
         for _ in 0..8 {
-            let now = Now { reading: reading(), trusted };
+            let now = Now { reading: reading(), trusted, imports: false };
             pass(&pins, &mut copier, &mut reader, now, &AtomicBool::new(false)).unwrap();
         }
     };
@@ -197,7 +197,7 @@ fn what_would_not_be_given_out_is_not_copied() {
     let made = pins.pin(PinId::new(1), &asked(60), "", reading()).unwrap();
     let mut copier = work.copier(events).unwrap();
     let mut reader = crate::query::open(&path).unwrap();
-    let now = Now { reading: Reading { wall: now, ..reading() }, trusted: true };
+    let now = Now { reading: Reading { wall: now, ..reading() }, trusted: true, imports: false };
     pass(&pins, &mut copier, &mut reader, now, &AtomicBool::new(false)).unwrap();
     let done = pins.list().pins[0].clone();
     assert_eq!((done.id, done.packets), (made.id, 59), "{done:?}");
