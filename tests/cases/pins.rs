@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use hindcap_tests::branch::Recording;
 use hindcap_tests::netns::{Cable, SERVER};
 use hindcap_tests::process::Running;
 use hindcap_tests::savefile::{self, Record};
@@ -304,48 +305,13 @@ fn a_card_without_an_event_ring_says_what_to_do() {
     assert!(said(&small).contains("too little for an event ring"), "{}", said(&small));
 }
 
-/// Where a sensor records what passes a cable, and who asks it for something.
-struct Branch<'a> {
-    sensor: &'a Sensor,
-    cable: &'a Cable,
-    _broker: Running,
+/// What the pins of a branch are asked for here.
+trait Pinned {
+    fn pin(&self) -> Value;
+    fn more(&self, what: &str, before: u64) -> u64;
 }
 
-const URL: &str = "mqtt://127.0.0.1:1883";
-
-impl<'a> Branch<'a> {
-    fn new(sensor: &'a Sensor, cable: &'a Cable) -> Self {
-        let config = sensor.path("mosquitto.conf");
-        fs::write(&config, "listener 1883 127.0.0.1\nallow_anonymous true\n").unwrap();
-        let broker = Running::start(cable.server("mosquitto").arg("-c").arg(&config));
-        Self { sensor, cable, _broker: broker }
-    }
-
-    fn ask(&self, args: &[&str]) -> Output {
-        let all = [&args[..1], &["--broker", URL, "--sensor", "branch-1"], &args[1..]].concat();
-        self.cable.server(tools::ours("hindcap")).args(all).output().unwrap()
-    }
-
-    /// `hindcapd run`, recording.
-    fn daemon(&self) -> Running {
-        let config = self.sensor.path("hindcap.toml");
-        let text = format!(
-            "[sensor]\nid = \"branch-1\"\n[capture]\ninterface = \"vb\"\n[store]\npath = {:?}\nsize = \"64MiB\"\n\
-             flush_interval = \"300ms\"\nsegment = \"4MiB\"\n[policy]\nevent_share = \"20%\"\n[mqtt]\nbroker = {URL:?}\n\
-             unsigned = true\nstatus_interval = \"1s\"\nstate_dir = {:?}\n",
-            self.sensor.store(),
-            self.sensor.path("uplink"),
-        );
-        fs::write(&config, text).unwrap();
-        let mut command = self.cable.server(tools::ours("hindcapd"));
-        let mut running = Running::start(command.args(["run", "-c"]).arg(&config));
-        tools::wait_for("the sensor's status", || {
-            assert!(running.runs(), "it ended: {}", running.said());
-            self.ask(&["pins"]).status.success().then_some(())
-        });
-        running
-    }
-
+impl Pinned for Recording<'_> {
     fn pin(&self) -> Value {
         let output = self.ask(&["pins", "--json"]);
         let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -379,7 +345,7 @@ fn a_live_session_is_followed_from_syn_to_fin_through_kills_and_a_pulled_medium(
 }
 
 fn follows(sensor: &Sensor, cable: &Cable) {
-    let branch = Branch::new(sensor, cable);
+    let branch = Recording::new(sensor, cable);
     let mut daemon = branch.daemon();
     // One connection that lasts until the file is there.
     let over = sensor.path("over");

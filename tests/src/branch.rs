@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::netns::Cable;
 use crate::process::Running;
 use crate::savefile::{self, Record};
 use crate::sensor::Sensor;
@@ -16,6 +17,7 @@ use crate::tools;
 use crate::traffic::{Mix, Traffic};
 
 /// mosquitto on a free port of the loopback; it forgets everything when it is stopped.
+#[derive(Debug)]
 pub struct Broker {
     config: PathBuf,
     port: u16,
@@ -82,6 +84,54 @@ pub fn hindcap(broker: &Broker, args: &[&str]) -> Output {
     let url = broker.url();
     let all = [&args[..1], &["--broker", &url], &args[1..]].concat();
     tools::run(tools::ours("hindcap"), all)
+}
+
+/// A sensor that records what passes a cable, at the server's end, with a broker there, and who asks it for something.
+#[derive(Debug)]
+pub struct Recording<'a> {
+    sensor: &'a Sensor,
+    cable: &'a Cable,
+    _broker: Running,
+}
+
+impl<'a> Recording<'a> {
+    /// Where everybody on that side finds the broker.
+    pub const URL: &'static str = "mqtt://127.0.0.1:1883";
+
+    /// Starts the broker.
+    pub fn new(sensor: &'a Sensor, cable: &'a Cable) -> Self {
+        let config = sensor.path("mosquitto.conf");
+        fs::write(&config, "listener 1883 127.0.0.1\nallow_anonymous true\n").unwrap();
+        let broker = Running::start(cable.server("mosquitto").arg("-c").arg(&config));
+        Self { sensor, cable, _broker: broker }
+    }
+
+    /// `hindcap COMMAND --broker URL --sensor branch-1 ARGS`.
+    pub fn ask(&self, args: &[&str]) -> Output {
+        let all = [&args[..1], &["--broker", Self::URL, "--sensor", "branch-1"], &args[1..]].concat();
+        self.cable.server(tools::ours("hindcap")).args(all).output().unwrap()
+    }
+
+    /// `hindcapd run`, recording.
+    pub fn daemon(&self) -> Running {
+        let config = self.sensor.path("hindcap.toml");
+        let text = format!(
+            "[sensor]\nid = \"branch-1\"\n[capture]\ninterface = \"vb\"\n[store]\npath = {:?}\nsize = \"64MiB\"\n\
+             flush_interval = \"300ms\"\nsegment = \"4MiB\"\n[policy]\nevent_share = \"20%\"\n[mqtt]\nbroker = {:?}\n\
+             unsigned = true\nstatus_interval = \"1s\"\nstate_dir = {:?}\n",
+            self.sensor.store(),
+            Self::URL,
+            self.sensor.path("uplink"),
+        );
+        fs::write(&config, text).unwrap();
+        let mut command = self.cable.server(tools::ours("hindcapd"));
+        let mut running = Running::start(command.args(["run", "-c"]).arg(&config));
+        tools::wait_for("the sensor's status", || {
+            assert!(running.runs(), "it ended: {}", running.said());
+            self.ask(&["pins"]).status.success().then_some(())
+        });
+        running
+    }
 }
 
 /// A store of made-up traffic.

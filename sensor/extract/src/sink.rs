@@ -88,6 +88,8 @@ pub struct SavefileSink<W> {
     /// Interfaces announced so far, in the order of their numbers in the savefile.
     interfaces: Vec<(Interface, u64)>,
     format: Format,
+    /// What the comments say first: who asked whom.
+    about: Vec<String>,
     /// Bytes handed to the writer.
     written: u64,
 }
@@ -101,8 +103,16 @@ impl<W: Write> SavefileSink<W> {
             buffer: Vec::with_capacity(2 * BUFFER_BYTES),
             interfaces: Vec::new(),
             format,
+            about: Vec::new(),
             written: 0,
         }
+    }
+
+    /// The same, with lines of `about` as the first comments of a pcapng file: the sensor, the request, the case.
+    #[must_use]
+    pub fn about(mut self, about: Vec<String>) -> Self {
+        self.about = about;
+        self
     }
 
     /// The writer, after [`ResultSink::end`].
@@ -158,7 +168,8 @@ const NOTES_MAX: usize = 8;
 
 impl<W: Write> ResultSink for SavefileSink<W> {
     fn begin(&mut self, expected: &Answer) -> Result<(), SinkError> {
-        let mut lines = missing(expected);
+        let mut lines = std::mem::take(&mut self.about);
+        lines.extend(missing(expected));
         lines.extend(expected.notes.iter().take(NOTES_MAX).map(|note| format!("note: {note}")));
         let comments: Vec<&str> = lines.iter().map(String::as_str).collect();
         self.encoder.start(&mut self.buffer, APPLICATION, &comments);
@@ -236,15 +247,18 @@ mod tests {
         let range = TimeRange::new(Timestamp(1), Timestamp(2));
         let gaps = vec![Gap { range, cause: GapCause::LinkDown, bytes: 0 }];
         let answer = Answer { drops, gaps, ..Answer::default() };
-        let mut sink = SavefileSink::new(Vec::new(), Format::Pcapng);
+        let mut sink = SavefileSink::new(Vec::new(), Format::Pcapng).about(vec!["case: IR-7".into()]);
         sink.begin(&answer).unwrap();
         sink.packet(&interface(LinkType::ETHERNET), &packet(b"one")).unwrap();
         sink.packet(&interface(LinkType::RAW), &packet(b"two")).unwrap();
         sink.end(&answer).unwrap();
         let text = String::from_utf8_lossy(&sink.into_inner()).into_owned();
-        for words in
-            ["link down: 1970-01-01T00:00:00.000000001Z", "dropped: 7 packets (ring_full 7)", "hindcap 0."]
-        {
+        for words in [
+            "link down: 1970-01-01T00:00:00.000000001Z",
+            "dropped: 7 packets (ring_full 7)",
+            "hindcap 0.",
+            "case: IR-7",
+        ] {
             assert!(text.contains(words), "{words}");
         }
     }

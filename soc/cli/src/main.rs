@@ -14,6 +14,7 @@ use hindcap_wire::time::Timestamp;
 mod args;
 mod commands;
 mod exit;
+mod extcap;
 mod front;
 mod gather;
 mod report;
@@ -70,6 +71,7 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
         Command::Holds(holds) => commands::ask_only(&mut cx, holds, &Operation::Holds),
         Command::Pin(pin) => commands::pin(&mut cx, pin),
         Command::Unpin(unpin) => commands::unpin(&mut cx, unpin),
+        Command::Extcap(extcap) => extcap::extcap(&mut cx, extcap, args),
         Command::Pins(pins) => commands::ask_only(&mut cx, pins, &Operation::Pins),
         Command::Parse(_) | Command::Provision(_) | Command::Completion(_) | Command::Man(_) => {
             Ok(Code::Done)

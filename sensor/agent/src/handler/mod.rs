@@ -251,7 +251,7 @@ impl Handler for Sensor {
         self.alarms.next_change()
     }
 
-    fn extract(&self, _request: &Request, extract: &Extract, job: &mut Job) -> Result<Extracted, JobError> {
+    fn extract(&self, request: &Request, extract: &Extract, job: &mut Job) -> Result<Extracted, JobError> {
         step_back();
         let mut reader = self.reader()?;
         let plan = plan(&mut reader, &extract.query).map_err(refused)?;
@@ -265,7 +265,7 @@ impl Handler for Sensor {
         };
         let (answer, link_types) = {
             let job = RefCell::new(&mut *job);
-            let mut sink = Spooling::new(&job, file_format(extract.format));
+            let mut sink = Spooling::new(&job, file_format(extract.format), request);
             (run(&mut reader, &plan, &options, &mut sink).map_err(refused)?, sink.link_types)
         };
         if job.is_cancelled() {

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use hindcap_extract::sink::{ResultSink, SavefileSink, SinkError};
 use hindcap_uplink::Job;
-use hindcap_wire::message::Progress;
 use hindcap_wire::message::answer::Answer;
+use hindcap_wire::message::{Progress, Request};
 use hindcap_wire::packet::{Interface, LinkType, Packet};
 use hindcap_wire::savefile::Format;
 
@@ -37,11 +37,21 @@ pub struct Spooling<'a, 'j> {
 }
 
 impl<'a, 'j> Spooling<'a, 'j> {
-    /// A savefile of `format` into the spool of `job`.
-    pub fn new(job: &'a RefCell<&'j mut Job>, format: Format) -> Self {
-        let sink = SavefileSink::new(Out(job), format);
+    /// A savefile of `format` into the spool of `job`, with what `request` says of itself as comments.
+    pub fn new(job: &'a RefCell<&'j mut Job>, format: Format, request: &Request) -> Self {
+        let sink = SavefileSink::new(Out(job), format).about(about(request));
         Self { job, sink, progress: Progress::default(), link_types: Vec::new() }
     }
+}
+
+/// Whom was asked, by which request, and what for. One line each: what a person wrote cannot pass for another line.
+fn about(request: &Request) -> Vec<String> {
+    let mut lines = vec![format!("sensor: {}", request.sensor), format!("request: {}", request.id)];
+    for (name, value) in [("case", &request.case), ("reason", &request.reason)] {
+        let value = value.iter().map(|value| value.replace(char::is_control, " "));
+        lines.extend(value.map(|value| format!("{name}: {value}")));
+    }
+    lines
 }
 
 impl ResultSink for Spooling<'_, '_> {

@@ -11,6 +11,7 @@ use hindcap_wire::message::Ulid;
 
 use crate::exit;
 
+mod extcap;
 mod fetch;
 mod keep;
 mod line;
@@ -19,6 +20,7 @@ mod provision;
 mod which;
 mod whom;
 
+pub(crate) use extcap::{Extcap, INTERFACE_PREFIX};
 pub(crate) use fetch::Fetch;
 pub(crate) use keep::{Hold, PartArg, Pin, Release, Unpin};
 pub(crate) use line::{Known, line};
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Pins(AskOnly),
     /// Show what a log line means: the session, the time, what was assumed, and what is asked of sensors
     Parse(Parse),
+    /// Serve Wireshark as a capture program: sensors are its interfaces, for what was recorded and for what comes
+    Extcap(Extcap),
     /// Write the files that make a new box a sensor of this fleet
     Provision(Provision),
     /// Print a completion script for a shell
@@ -105,6 +109,7 @@ impl Command {
             | Self::Pins(AskOnly { ask }) => &ask.target.connection,
             Self::Status(status) => &status.look.connection,
             Self::Sensors(sensors) => &sensors.connection,
+            Self::Extcap(extcap) => &extcap.connection,
             Self::Parse(_) | Self::Provision(_) | Self::Completion(_) | Self::Man(_) => return None,
         })
     }
@@ -295,6 +300,7 @@ mod tests {
             "unpin",
             "pins",
             "parse",
+            "extcap",
             "summary",
             "sensors",
             "jobs",

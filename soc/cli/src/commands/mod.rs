@@ -104,7 +104,7 @@ fn print_json<T: Serialize>(document: &T) -> Result<(), Failure> {
 }
 
 /// To stdout; a reader that has gone is no failure.
-fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
         _ => Ok(()),

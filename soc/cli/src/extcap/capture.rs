@@ -1,0 +1,96 @@
+//! `extcap --capture`: what was recorded, into Wireshark's pipe.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use hindcap_soc_api::{ApiError, Fetched};
+use hindcap_wire::message::{Extract, Format, Limits, SensorId};
+use hindcap_wire::query::Query;
+
+use super::relay::Relay;
+use super::tail;
+use crate::args;
+use crate::commands::Context;
+use crate::exit::{Code, Failure, of_outcome};
+use crate::report::Watcher;
+
+/// What `error` means: a reader that has gone had enough.
+pub(super) fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("Wireshark's pipe: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn capture(cx: &mut Context<'_>, args: &args::Extcap) -> Result<Code, Failure> {
+    let (query, notes) = args.query(&cx.known)?;
+    notes.iter().for_each(|note| eprintln!("hindcap: {note}"));
+    let sensor = args.chosen()?;
+    let mut pipe = open(args)?;
+    if args.follow || args.is_timeless() {
+        return tail::follow(cx, args, &sensor, query, pipe);
+    }
+    let spool = tempfile::tempdir().map_err(Failure::new)?;
+    let limits = Limits { max_bytes: args.max_bytes, ..Limits::default() };
+    let fetched = fetch(cx, args, &sensor, query, limits, &spool.path().join("result"))?;
+    match &fetched.path {
+        Some(path) => {
+            let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut pipe));
+            written(copied.map(drop))?;
+        }
+        None => {
+            // A stream without packets ends a capture in peace, where nothing at all would be a broken pipe.
+            written(Relay::new(pipe, &about(&sensor, args)).map(drop))?;
+            eprint!("{}", fetched.manifest.answer);
+            return Ok(Code::NothingMatched);
+        }
+    }
+    Ok(of_outcome(fetched.outcome))
+}
+
+/// What the stream says of itself.
+pub(super) fn about(sensor: &SensorId, args: &args::Extcap) -> Vec<String> {
+    let mut about = vec![format!("sensor: {sensor}")];
+    about.extend(args.case.iter().map(|case| format!("case: {case}")));
+    about.extend(args.reason.iter().map(|reason| format!("reason: {reason}")));
+    about
+}
+
+/// Opens the pipe; Wireshark made it and has its other end.
+fn open(args: &args::Extcap) -> Result<Box<dyn Write>, Failure> {
+    match args.fifo.as_deref() {
+        Some(path) if path == Path::new("-") => Ok(Box::new(io::stdout())),
+        Some(path) => {
+            let file = File::options().write(true).create(true).truncate(true).open(path);
+            let file = file.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+            Ok(Box::new(file))
+        }
+        None => Err(Failure::new("--capture wants the pipe: --fifo FILE")),
+    }
+}
+
+/// One request of one sensor; its result at `to`.
+pub(super) fn fetch(
+    cx: &mut Context<'_>,
+    args: &args::Extcap,
+    sensor: &SensorId,
+    query: Query,
+    limits: Limits,
+    to: &Path,
+) -> Result<Fetched, Failure> {
+    let extract = Extract { query, limits, format: Format::Pcapng };
+    let ask = hindcap_soc_api::Ask {
+        reason: args.reason.clone(),
+        case: args.case.clone(),
+        timeout: args.timeout.into(),
+        interrupted: std::sync::Arc::clone(&cx.interrupted),
+        ..hindcap_soc_api::Ask::new(sensor.clone())
+    };
+    let mut watcher = Watcher::new(false, cx.verbose);
+    let fetched = cx.api.fetch(&ask, &extract, to, &mut |event| watcher.see(&event));
+    watcher.end();
+    fetched.map_err(|error: ApiError| Failure::from(error))
+}
