@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use hindcap_tests::netns::{CLIENT, CLIENT6, Cable, SERVER, SERVER6};
 use hindcap_tests::process::Running;
-use hindcap_tests::savefile::Record;
 use hindcap_tests::sensor::{Sensor, exit};
 use hindcap_tests::{judges, tools};
 use rustix::process::Signal;
@@ -68,21 +67,6 @@ fn marker(cable: &Cable, sensor: &Sensor, beside: Option<&Path>, port: u16) -> D
     took
 }
 
-/// Same bytes and lengths, times nearly: both took the kernel's stamp, each its own.
-fn assert_alike(what: &str, ours: &[Record], theirs: &[Record]) {
-    assert!(!theirs.is_empty(), "{what}: tcpdump saw nothing");
-    let mut sorted = [ours, theirs].map(|records| {
-        records.iter().map(|(at, orig_len, bytes)| (bytes, *orig_len, *at)).collect::<Vec<_>>()
-    });
-    sorted.iter_mut().for_each(|records| records.sort());
-    let [ours, theirs] = sorted;
-    assert_eq!(ours.len(), theirs.len(), "{what}");
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        assert_eq!((ours.0, ours.1), (theirs.0, theirs.1), "{what}");
-        assert!(ours.2.abs_diff(theirs.2) < 100_000_000, "{what}: {} and {}", ours.2, theirs.2);
-    }
-}
-
 #[test]
 fn real_programs_are_recorded_as_tcpdump_sees_them() {
     if !tools::have(&["tcpdump", "python3", "curl", "ping"]) {
@@ -138,7 +122,7 @@ fn real_programs_are_recorded_as_tcpdump_sees_them() {
         let ours = sensor.extract(query.split(' '));
         assert_eq!(ours.code, exit::DONE, "{query}: {}", ours.said);
         assert_eq!(drops(&ours.answer), 0);
-        assert_alike(query, &ours.records, &judges::packets(&beside, filter));
+        judges::assert_alike(query, &ours.records, &judges::packets(&beside, filter));
     }
     let (status, took) = recorder.stop();
     assert!(
@@ -149,7 +133,7 @@ fn real_programs_are_recorded_as_tcpdump_sees_them() {
     assert!(tcpdump.stop().0.success());
     // Stopped, with an open segment: still all there, and every segment opens.
     let ours = sensor.extract(["--port", "8080"]);
-    assert_alike(
+    judges::assert_alike(
         "after the stop",
         &ours.records,
         &judges::packets(&beside, "port 8080 or (vlan and port 8080)"),

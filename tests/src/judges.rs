@@ -151,6 +151,24 @@ pub fn complaints(file: &Path, mixed: bool) -> Vec<String> {
     complaints
 }
 
+/// Same bytes and lengths, times nearly: both took the kernel's stamp, each its own.
+///
+/// # Panics
+/// When they are not alike, or there are none.
+pub fn assert_alike(what: &str, ours: &[Record], theirs: &[Record]) {
+    assert!(!theirs.is_empty(), "{what}: tcpdump saw nothing");
+    let mut sorted = [ours, theirs].map(|records| {
+        records.iter().map(|(at, orig_len, bytes)| (bytes, *orig_len, *at)).collect::<Vec<_>>()
+    });
+    sorted.iter_mut().for_each(|records| records.sort());
+    let [ours, theirs] = sorted;
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!((ours.0, ours.1), (theirs.0, theirs.1), "{what}");
+        assert!(ours.2.abs_diff(theirs.2) < 100_000_000, "{what}: {} and {}", ours.2, theirs.2);
+    }
+}
+
 /// What is in one list of records and not in the other, each with how often: (missing from `ours`, only in `ours`).
 #[must_use]
 pub fn difference<'a>(theirs: &'a [Record], ours: &'a [Record]) -> (Vec<&'a Record>, Vec<&'a Record>) {

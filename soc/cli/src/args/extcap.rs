@@ -6,7 +6,7 @@ use hindcap_args::{Nanos, parse_duration, parse_size};
 use hindcap_wire::message::SensorId;
 use hindcap_wire::query::Query;
 
-use super::{Connection, Known, Which};
+use super::{Connection, Known, Pattern, Which};
 use crate::exit::{self, Failure};
 
 /// Ahead of a sensor's name, the name of its interface in Wireshark: nobody else's begins so.
@@ -64,9 +64,9 @@ pub(crate) struct Extcap {
     pub(crate) max_bytes: Option<u64>,
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// A sensor that is listed even while the broker does not answer
-    #[arg(long, value_name = "ID", help_heading = "Sensor")]
-    pub(crate) sensor: Option<SensorId>,
+    /// Sensors that are listed even while the broker does not answer
+    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Sensor")]
+    pub(crate) sensor: Vec<Pattern>,
     /// Give up after this long without progress
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration, help_heading = "Sensor")]
     pub(crate) timeout: Nanos,
@@ -136,7 +136,11 @@ mod tests {
 
     #[test]
     fn filters_of_both_sides_are_joined() {
-        let known = Known { now: hindcap_wire::time::Timestamp(0), sources: Vec::new() };
+        let known = Known {
+            now: hindcap_wire::time::Timestamp(0),
+            sources: Vec::new(),
+            sites: crate::gather::Sites::default(),
+        };
         let filter = |flags: &[&str]| extcap(flags).query(&known).unwrap().0.filter;
         assert_eq!(filter(&[]), None);
         assert_eq!(filter(&["--extcap-capture-filter", "tcp or udp"]).unwrap(), "tcp or udp");

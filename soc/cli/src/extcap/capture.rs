@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use hindcap_soc_api::{ApiError, Fetched};
+use hindcap_soc_api::Ask;
 use hindcap_wire::message::{Extract, Format, Limits, SensorId};
 use hindcap_wire::query::Query;
 
@@ -12,7 +13,8 @@ use super::relay::Relay;
 use super::tail;
 use crate::args;
 use crate::commands::Context;
-use crate::exit::{Code, Failure, of_outcome};
+use crate::exit::{Code, Failure};
+use crate::gather::{Part, Wanted, gather};
 use crate::report::Watcher;
 
 /// What `error` means: a reader that has gone had enough.
@@ -35,20 +37,18 @@ pub(super) fn capture(cx: &mut Context<'_>, args: &args::Extcap) -> Result<Code,
     }
     let spool = tempfile::tempdir().map_err(Failure::new)?;
     let limits = Limits { max_bytes: args.max_bytes, ..Limits::default() };
-    let fetched = fetch(cx, args, &sensor, query, limits, &spool.path().join("result"))?;
-    match &fetched.path {
-        Some(path) => {
-            let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut pipe));
-            written(copied.map(drop))?;
-        }
-        None => {
-            // A stream without packets ends a capture in peace, where nothing at all would be a broken pipe.
-            written(Relay::new(pipe, &about(&sensor, args)).map(drop))?;
-            eprint!("{}", fetched.manifest.answer);
-            return Ok(Code::NothingMatched);
-        }
+    let part = fetch(cx, args, &sensor, query, limits, &spool.path().join("result"))?;
+    let code = part.code();
+    let fetched = part.result?;
+    if let Some(path) = &fetched.path {
+        let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut pipe));
+        written(copied.map(drop))?;
+    } else {
+        // A stream without packets ends a capture in peace, where nothing at all would be a broken pipe.
+        written(Relay::new(pipe, &about(&sensor, args)).map(drop))?;
+        eprint!("{}", fetched.manifest.answer);
     }
-    Ok(of_outcome(fetched.outcome))
+    Ok(code)
 }
 
 /// What the stream says of itself.
@@ -80,17 +80,17 @@ pub(super) fn fetch(
     query: Query,
     limits: Limits,
     to: &Path,
-) -> Result<Fetched, Failure> {
-    let extract = Extract { query, limits, format: Format::Pcapng };
-    let ask = hindcap_soc_api::Ask {
+) -> Result<Part, Failure> {
+    let wanted = Wanted { extract: Extract { query, limits, format: Format::Pcapng } };
+    let ask = Ask {
         reason: args.reason.clone(),
         case: args.case.clone(),
         timeout: args.timeout.into(),
-        interrupted: std::sync::Arc::clone(&cx.interrupted),
-        ..hindcap_soc_api::Ask::new(sensor.clone())
+        interrupted: Arc::clone(&cx.interrupted),
+        ..Ask::new(sensor.clone())
     };
     let mut watcher = Watcher::new(false, cx.verbose);
-    let fetched = cx.api.fetch(&ask, &extract, to, &mut |event| watcher.see(&event));
+    let gathered = gather(cx.api, &[ask], &wanted, to, &mut |_, event| watcher.see(&event));
     watcher.end();
-    fetched.map_err(|error: ApiError| Failure::from(error))
+    gathered?.parts.pop().ok_or_else(|| Failure::new("nobody was asked"))
 }

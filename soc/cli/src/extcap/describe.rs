@@ -8,7 +8,7 @@ use hindcap_soc_api::SensorView;
 use hindcap_wire::message::SensorId;
 use hindcap_wire::packet::LinkType;
 
-use crate::args::{self, INTERFACE_PREFIX};
+use crate::args::{self, INTERFACE_PREFIX, Pattern};
 use crate::commands::{Context, print};
 use crate::exit::{Code, Failure};
 
@@ -40,10 +40,10 @@ pub(super) fn interfaces(cx: &mut Context<'_>, args: &args::Extcap) -> Result<Co
         eprintln!("hindcap: {error}");
         Vec::new()
     });
-    say(&listed(&views, args.sensor.as_ref()))
+    say(&listed(&views, &args.sensor))
 }
 
-fn listed(views: &[SensorView], known: Option<&SensorId>) -> String {
+fn listed(views: &[SensorView], known: &[Pattern]) -> String {
     let mut text = format!("extcap {{version={}}}{{display=Hindcap sensors}}\n", env!("CARGO_PKG_VERSION"));
     let mut add = |sensor: &SensorId, about: &str| {
         let display = value(&format!("Hindcap: {sensor}{about}"));
@@ -60,8 +60,13 @@ fn listed(views: &[SensorView], known: Option<&SensorId>) -> String {
         }
         add(&view.sensor, &about);
     }
-    if let Some(known) = known.filter(|known| views.iter().all(|view| view.sensor != **known)) {
-        add(known, " (not heard of)");
+    for known in known {
+        match known {
+            Pattern::Name(known) if views.iter().all(|view| view.sensor != *known) => {
+                add(known, " (not heard of)");
+            }
+            _ => {}
+        }
     }
     text
 }
@@ -199,7 +204,7 @@ mod tests {
         let sensor: SensorId = "b-1".parse().unwrap();
         let status = Status { description: "}\ninterface {value=x".into(), ..Status::new(sensor.clone()) };
         let view = SensorView { sensor, online: false, state: None, status: Some(status) };
-        let text = listed(&[view], Some(&"b-2".parse().unwrap()));
+        let text = listed(&[view], &["b-1", "b-2", "c-*"].map(|name| name.parse().unwrap()));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
         assert_eq!(

@@ -62,7 +62,8 @@ pub(super) fn follow(
         let asked = Instant::now();
         let query = Query { time: TimeRange::new(tail.from, Timestamp::MAX), ..query.clone() };
         let limits = Limits { max_bytes: Some(args.max_rate.max(REQUEST_BYTES_MIN)), ..Limits::default() };
-        let fetched = match fetch(cx, args, sensor, query, limits, &file) {
+        let fetched = fetch(cx, args, sensor, query, limits, &file).and_then(|part| Ok(part.result?));
+        let fetched = match fetched {
             Ok(fetched) => fetched,
             Err(_) if cx.interrupted.load(Ordering::Relaxed) => break,
             Err(failure) => return Err(failure),
