@@ -322,6 +322,29 @@ fn small_segments_name_their_hosts() {
     }
 }
 
+/// Share of a segment, percent, that a query reads for a host, and for a session, that is not in it, where only its index is
+/// asked.
+fn read_for_absent(doc: &IndexDoc) -> (f64, f64) {
+    let absent = |n: u64| addr(false, 600_000 + n);
+    let pages = |keys: &[u64]| doc.overflow_pages(keys).len() as f64 / f64::from(doc.pages()) * 100.0;
+    let (mut host, mut session) = (0.0, 0.0);
+    for n in 0..500 {
+        let tuple = FiveTuple {
+            src: absent(n),
+            dst: absent(n + 10_000),
+            src_port: 5_000,
+            dst_port: 443,
+            version: 4,
+            proto: 6,
+        };
+        let key = FlowKey::of(&tuple, None).0;
+        let hosts = [host_key(&key.a, 4), host_key(&key.b, 4)];
+        host += pages(&hosts[..1]) / 500.0;
+        session += pages(&[hosts[0], hosts[1], overflow_flow_key(&key)]) / 500.0;
+    }
+    (host, session)
+}
+
 #[test]
 fn mixes_stay_inside_one_percent_and_floods_are_still_found() {
     let mixes = [
@@ -347,6 +370,19 @@ fn mixes_stay_inside_one_percent_and_floods_are_still_found() {
             filter.len(),
             classes.0,
         );
+        let (host, session) = read_for_absent(&doc);
+        println!(
+            "{name}: read for nothing: {host:.1} % for an absent host, {session:.1} % for an absent session"
+        );
+        // docs/RELIABILITY.md has the figures.
+        let most = match name {
+            "SYN flood" => (100.0, 90.0),
+            "spoofed" => (50.0, 5.0),
+            "DNS" => (10.0, 0.2),
+            "IoT" => (4.0, 0.05),
+            _ => (0.0, 0.0),
+        };
+        assert!(host <= most.0 && session <= most.1, "{name}: {host:.2} %, {session:.2} %");
         let all = doc.bytes() + filter.len() + 128 + 2 * PAGE_BYTES as usize;
         assert!(all <= segment_bytes as usize / 100, "{name}");
         assert_eq!(doc.overflow().is_empty(), ["office", "bulk"].contains(&name), "{name}");
