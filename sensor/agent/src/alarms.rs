@@ -48,6 +48,8 @@ pub mod code {
     pub const HOLDS_LOST: &str = "holds_lost";
     /// What has passed the maximum age cannot be removed.
     pub const MAX_AGE: &str = "max_age";
+    /// Copies in the event ring that have passed their maximum age cannot be removed.
+    pub const EVENT_MAX_AGE: &str = "event_max_age";
     /// The event ring overwrites copies for pins whose time is not over.
     pub const PINS_OVERWRITTEN: &str = "pins_overwritten";
     /// A pin has copied as much as it may.

@@ -12,11 +12,11 @@ use hindcap_wire::counted::Counted;
 use serde_json::json;
 
 use crate::card_status::hex;
-use crate::cli::{WholeStoreArgs, parse_event_share};
+use crate::cli::WholeStoreArgs;
 use crate::clock::{monotonic_nanos, wall};
 use crate::exit::{Code, Failure};
 use crate::machine::random;
-use crate::units::{Percent, Size};
+use crate::units::{Share, Size};
 
 /// Arguments of `format`.
 #[derive(Args, Debug)]
@@ -33,10 +33,10 @@ pub struct FormatArgs {
     #[arg(long, value_name = "SIZE", default_value = "auto", value_parser = parse_unit)]
     pub erase_unit: Unit,
 
-    /// Share of the card for the event ring, where pinned sessions are kept; it cannot be changed later. 0% for none
-    /// [default: 10%, none on a small card]
-    #[arg(long, value_name = "PERCENT", value_parser = parse_event_share)]
-    pub event_share: Option<Percent>,
+    /// What of the card is for the event ring, where pinned sessions are kept: 2GiB, or 8% of it; it cannot be changed later.
+    /// 0% for none [default: 10%, none on a small card]
+    #[arg(long, value_name = "SIZE")]
+    pub event_share: Option<Share>,
 
     /// Name that computers show
     #[arg(long, value_name = "LABEL", default_value = "HINDCAP")]
@@ -101,7 +101,7 @@ fn options(args: &FormatArgs) -> Result<FormatOptions, Failure> {
     Ok(FormatOptions {
         segment_bytes: args.segment.map(bytes),
         erase_bytes: args.erase_unit.0.map(bytes),
-        event_percent: args.event_share.map(|share| share.0),
+        event_share: args.event_share.map(|share| share.0),
         label: args.label.clone(),
         ..FormatOptions::new(random()?, wall())
     })

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hindcap_args::{Nanos, QueryArgs, parse_duration};
-use hindcap_store::events::SHARE_MAX;
 use hindcap_wire::limits::SUMMARY_ROWS_MAX;
 use hindcap_wire::message::{Format, HoldId, HoldPart, PinId};
 use log::LevelFilter;
@@ -12,7 +11,7 @@ use log::LevelFilter;
 use crate::card::FormatArgs;
 use crate::exit;
 use crate::policy::PolicyArgs;
-use crate::units::{Percent, Quota, Size, Span};
+use crate::units::{Quota, Share, Size, Span};
 
 /// Full-packet recorder with hindsight: records an interface into a bounded store and gives back exactly the packets
 /// asked for.
@@ -123,20 +122,14 @@ pub struct WriteStoreArgs {
     #[arg(long, value_name = "SIZE")]
     pub segment_size: Option<Size>,
 
-    /// Share of the store for the event ring, where pinned sessions are kept; 0% takes it away with all that is in it. A card
-    /// has the one it was formatted with [default: as it is; a new store 10%]
-    #[arg(long, value_name = "PERCENT", value_parser = parse_event_share)]
-    pub event_share: Option<Percent>,
+    /// What of the store is for the event ring, where pinned sessions are kept: 2GiB, or 8% of it; 0% takes it away with all
+    /// that is in it. A card has the one it was formatted with [default: as it is; a new store 10%]
+    #[arg(long, value_name = "SIZE")]
+    pub event_share: Option<Share>,
 
     /// Do not hash the segments: less work, but nothing shows that a segment was changed on purpose
     #[arg(long)]
     pub no_hash_chain: bool,
-}
-
-/// A share that an event ring may have.
-pub(crate) fn parse_event_share(text: &str) -> Result<Percent, String> {
-    let share: Percent = text.parse().map_err(|error| format!("{error}"))?;
-    if share.0 <= SHARE_MAX { Ok(share) } else { Err(format!("expected a share from 0% to {SHARE_MAX}%")) }
 }
 
 /// Arguments of `record`.

@@ -8,7 +8,7 @@ use hindcap_store::{EventShare, Store, StoreError, StoreOptions, StoreSize};
 use hindcap_wire::limits::{SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
 
 use crate::cli::WriteStoreArgs;
-use crate::units::{Percent, Quota, Size};
+use crate::units::{Quota, Share, Size};
 
 /// Share of the file system that a store gets when nobody said.
 const DEFAULT_PERCENT: u8 = 25;
@@ -43,7 +43,7 @@ pub fn open_for_writing(
     path: &Path,
     quota: Option<Quota>,
     segment: Option<Size>,
-    event_share: Option<Percent>,
+    event_share: Option<Share>,
 ) -> Result<Store<AnyVolume>, StoreError> {
     // A card is made by `hindcapd format`, which asks first; it is never made on the way, and keeps its size.
     let exists = match Place::parse(path) {
@@ -57,7 +57,7 @@ pub fn open_for_writing(
     };
     let mut options = StoreOptions::new(path, size);
     options.event_share = match (event_share, exists) {
-        (Some(Percent(share)), _) => EventShare::Percent(share),
+        (Some(Share(share)), _) => share,
         (None, true) => EventShare::Keep,
         (None, false) => EventShare::Percent(DEFAULT_EVENT_PERCENT),
     };

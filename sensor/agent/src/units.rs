@@ -5,6 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use hindcap_store::EventShare;
+use hindcap_store::events::SHARE_MAX;
+
 /// Size units, largest first so that printing picks the largest that divides.
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
@@ -142,6 +145,31 @@ impl fmt::Display for Quota {
     }
 }
 
+/// What of a store its event ring takes: a share, or a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(pub EventShare);
+
+impl Share {
+    /// What is accepted.
+    #[must_use]
+    pub fn expected() -> String {
+        format!("a size, or a share from 0% to {SHARE_MAX}%")
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let percent = || text.parse().ok().filter(|share: &Percent| share.0 <= SHARE_MAX);
+        let share = match text.parse::<Size>() {
+            Ok(size) => Some(EventShare::Bytes(size.0)),
+            Err(_) => percent().map(|share| EventShare::Percent(share.0)),
+        };
+        share.map(Self).ok_or_else(|| format!("expected {}", Self::expected()))
+    }
+}
+
 /// A share in percent, written `10%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u8);
@@ -189,6 +217,20 @@ mod tests {
         assert_eq!("2GiB".parse::<Quota>().unwrap().bytes(0), 2 << 30);
         for text in ["0%", "96%", "%", "25", "-5%"] {
             assert!(text.parse::<Quota>().is_err(), "{text}");
+        }
+        for (text, share) in [
+            ("0%", EventShare::Percent(0)),
+            ("50 %", EventShare::Percent(50)),
+            ("2GiB", EventShare::Bytes(2 << 30)),
+            ("0B", EventShare::Bytes(0)),
+        ] {
+            assert_eq!(text.parse(), Ok(Share(share)), "{text}");
+        }
+        for text in ["51%", "-1%", "8", "8.5%", "GiB", ""] {
+            assert!(
+                text.parse::<Share>().unwrap_err().contains("a size, or a share from 0% to 50%"),
+                "{text}"
+            );
         }
         assert_eq!("10%".parse::<Percent>().unwrap().to_string(), "10%");
         for text in ["10", "101%", "%", "-1%"] {

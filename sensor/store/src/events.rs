@@ -82,16 +82,17 @@ pub(crate) fn plan(path: &Path, general: u32, quota: Option<u64>, share: EventSh
     let present = shape_of(&path.join(EVENTS_DIR));
     let now = present.map(|(segment_bytes, segments)| ring_bytes(segment_bytes, segments));
     let wanted = match (share, quota, now) {
-        (EventShare::Percent(0), _, None) | (EventShare::Keep, _, None) => return Plan::Without,
-        (EventShare::Percent(0), _, Some(_)) => return Plan::Remove,
+        (EventShare::Keep, _, None) => return Plan::Without,
+        (share, _, None) if share.is_none() => return Plan::Without,
+        (share, _, Some(_)) if share.is_none() => return Plan::Remove,
         (EventShare::Keep, None, Some(now)) => return Plan::Keep(now),
         // It keeps its size unless that would leave the general ring less than half.
         (EventShare::Keep, Some(quota), Some(now)) if now <= quota / 2 => return Plan::Keep(now),
         (EventShare::Keep, Some(quota), Some(_)) => quota / 10,
-        (EventShare::Percent(percent), Some(quota), _) => quota / 100 * u64::from(percent.min(SHARE_MAX)),
+        (share, Some(quota), _) => share.of(quota),
         // The size stays, so the event ring can only stay as well.
-        (EventShare::Percent(_), None, Some(now)) => return Plan::Keep(now),
-        (EventShare::Percent(_), None, None) => return Plan::Without,
+        (_, None, Some(now)) => return Plan::Keep(now),
+        (_, None, None) => return Plan::Without,
     };
     let room = wanted.saturating_sub(pins::PINS_BYTES);
     let segment_bytes =
@@ -103,7 +104,7 @@ pub(crate) fn plan(path: &Path, general: u32, quota: Option<u64>, share: EventSh
             let least = ring_bytes(segment_bytes, SEGMENTS_MIN);
             Plan::NoRoom(match share {
                 EventShare::Percent(percent) => (least * 100).div_ceil(percent.clamp(1, SHARE_MAX).into()),
-                EventShare::Keep => least * 2,
+                EventShare::Keep | EventShare::Bytes(_) => least * 2,
             })
         }
     }

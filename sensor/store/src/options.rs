@@ -1,10 +1,12 @@
 //! What a caller may choose, and the time it brings along: nothing below reads a clock or an environment.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use hindcap_wire::limits::{CHUNK_BYTES, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 
+use crate::events::SHARE_MAX;
 use crate::holds::KeepPolicy;
 use crate::wear::WearOptions;
 
@@ -30,7 +32,7 @@ pub enum StoreSize {
     Keep,
 }
 
-/// How much of a store in a directory its event ring takes: room for sessions that were pinned.
+/// How much of a store its event ring takes: room for sessions that were pinned. At most half of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventShare {
     /// As it is: an existing one keeps its size; a new store gets none.
@@ -38,6 +40,50 @@ pub enum EventShare {
     Keep,
     /// So many percent of the store's size (0 to 50); 0 takes away the event ring with all that is in it.
     Percent(u8),
+    /// So many bytes; 0 as above.
+    Bytes(u64),
+}
+
+impl EventShare {
+    /// Bytes of a store of `whole` bytes.
+    #[must_use]
+    pub fn of(self, whole: u64) -> u64 {
+        match self {
+            Self::Keep => 0,
+            Self::Percent(percent) => whole / 100 * u64::from(percent.min(SHARE_MAX)),
+            Self::Bytes(bytes) => bytes.min(Self::most(whole)),
+        }
+    }
+
+    /// Whether no event ring is wanted.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        matches!(self, Self::Percent(0) | Self::Bytes(0))
+    }
+
+    /// Whether this is more than an event ring may have of a store of `whole` bytes.
+    #[must_use]
+    pub const fn is_too_much(self, whole: u64) -> bool {
+        match self {
+            Self::Keep => false,
+            Self::Percent(percent) => percent > SHARE_MAX,
+            Self::Bytes(bytes) => bytes > Self::most(whole),
+        }
+    }
+
+    const fn most(whole: u64) -> u64 {
+        whole / 100 * SHARE_MAX as u64
+    }
+}
+
+impl fmt::Display for EventShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep => f.write_str("what there is"),
+            Self::Percent(percent) => write!(f, "{percent} %"),
+            Self::Bytes(bytes) => write!(f, "{} MiB", bytes.div_ceil(1 << 20)),
+        }
+    }
 }
 
 /// How to create or open a store for writing.

@@ -60,6 +60,7 @@ impl Store<DirVolume> {
         let uuid = options.uuid.map_or_else(draw_uuid, Ok)?;
         let health = Arc::new(Health::default());
         // The event ring first, as long as there is room for sure.
+        note_too_much(options, Some(quota), &health);
         let event_plan = events::plan(path, options.segment_bytes, Some(quota), options.event_share);
         let event_plan = events::unless_in_use(path, event_plan)?;
         events::make_room(path, event_plan, &health);
@@ -92,6 +93,7 @@ impl Store<DirVolume> {
             dir::allocate(&path.join(STATE_FILE), STATE_BYTES)?;
         }
         let quota = quota_bytes(options)?;
+        note_too_much(options, quota, &health);
         let event_plan = events::plan(path, state.segment_bytes, quota, options.event_share);
         let event_plan = events::unless_in_use(path, event_plan)?;
         let quota = quota.map(|quota| quota.saturating_sub(event_plan.bytes()));
@@ -113,6 +115,18 @@ impl Store<DirVolume> {
             state.store(&mut volume)?;
         }
         Ok(Self { volume, state, health })
+    }
+}
+
+/// A store that is smaller than whoever set the event ring's size thought records all the same.
+fn note_too_much(options: &StoreOptions, quota: Option<u64>, health: &Health) {
+    if let Some(quota) = quota.filter(|quota| options.event_share.is_too_much(*quota)) {
+        health.warn(format!(
+            "{}: {} of {} MiB are too much for the event ring; it gets half of the store",
+            options.path.display(),
+            options.event_share,
+            quota >> 20
+        ));
     }
 }
 

@@ -13,11 +13,9 @@ use hindcap_wire::message::DESCRIPTION_BYTES_MAX;
 use hindcap_store::policy::SAMPLE_MAX;
 use hindcap_uplink::Broker;
 
-use hindcap_store::events::SHARE_MAX;
-
 use crate::endurance::{Amplification, Endurance};
 use crate::policy::{Cutoff, NetList, SkipList};
-use crate::units::{Percent, Quota, Size, Span};
+use crate::units::{Percent, Quota, Share, Size, Span};
 
 /// Characters of a wrong value that a message repeats.
 const SHOWN_MAX: usize = 80;
@@ -78,6 +76,8 @@ pub enum Kind {
     Nets,
     /// Bytes with unit, at least this many, or a share of the file system.
     Quota(u64),
+    /// A share of the store, or a size, for the event ring.
+    Share,
     /// A share in percent, such as "10%", from and to inclusive.
     Percent(u8, u8),
     /// A duration with its unit, milliseconds from and to inclusive.
@@ -116,6 +116,7 @@ impl Kind {
                     Quota::PERCENT_MAX
                 )
             }
+            Self::Share => Share::expected(),
             Self::Percent(from, to) => format!("a share from {from}% to {to}%"),
             Self::Duration(from, to) => format!("a duration from {} to {}", millis(*from), millis(*to)),
         }
@@ -149,6 +150,7 @@ impl Kind {
                 Ok(Quota::Percent(_)) => true,
                 Err(_) => false,
             },
+            Self::Share => quoted && text.parse::<Share>().is_ok(),
             Self::Percent(from, to) => {
                 text.parse().is_ok_and(|share: Percent| (*from..=*to).contains(&share.0))
             }
@@ -280,8 +282,8 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "policy.event_share",
         default: Some("10%"),
-        kind: Kind::Percent(0, SHARE_MAX),
-        meaning: "share of store.size for the event ring, where pinned sessions are kept whole; 0% takes it away with all that is in it. A card has the one it was formatted with",
+        kind: Kind::Share,
+        meaning: "what of store.size is for the event ring, half of it at most, where pinned sessions are kept whole; 0% takes it away with all that is in it. A card has the one it was formatted with",
     },
     Key {
         name: "policy.cutoff",

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::endurance::{Amplification, Endurance};
 use crate::policy::{Cutoff, NetList, SkipList};
-use crate::units::{Percent, Quota, Size, Span};
+use crate::units::{Percent, Quota, Share, Size, Span};
 use keys::{KEYS, Key, Kind, SegmentSize};
 pub use reference::reference;
 
@@ -88,7 +88,7 @@ pub struct Config {
     pub flush_interval: Span,
     pub buffers: Size,
     pub hash_chain: bool,
-    pub event_share: Percent,
+    pub event_share: Share,
     pub cutoff: Cutoff,
     pub sample: u32,
     pub headers_only: bool,

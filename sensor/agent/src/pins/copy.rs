@@ -85,6 +85,11 @@ impl Copier {
         (self.ring, self.recorder.health().snapshot().wear)
     }
 
+    /// Since when, and why, copies that are too old cannot be removed.
+    fn emptying_fails(&self) -> Option<(Timestamp, String)> {
+        self.recorder.health().snapshot().emptying_fails
+    }
+
     /// Packets that the event ring could not keep.
     fn lost(&self) -> u64 {
         self.recorder.drops().total()
@@ -119,6 +124,7 @@ pub fn pass(
 ) -> Result<(), String> {
     pins.date(now.reading);
     copier.look_after_ages(now);
+    pins.set_emptying(copier.emptying_fails());
     let active = pins.active();
     copier.followers.retain(|id, _| active.iter().any(|pin| pin.id == *id));
     for pin in active {

@@ -21,7 +21,7 @@ use hindcap_store::wear::Totals;
 use hindcap_store::{Reading, Shelf};
 use hindcap_wire::limits::{PIN_SECS_DEFAULT, PINS_MAX};
 use hindcap_wire::message::{EventsStatus, Pin, PinId, PinInfo, PinList, PinState};
-use hindcap_wire::time::{ClockState, NANOS_PER_SEC};
+use hindcap_wire::time::{ClockState, NANOS_PER_SEC, Timestamp};
 
 pub use beside::Beside;
 use copy::{Copier, Now, pass};
@@ -52,6 +52,8 @@ struct Inner {
     home: Home,
     /// The event ring that the list belongs to.
     ring: Option<[u8; 16]>,
+    /// Since when and why copies that are too old cannot be removed from it.
+    emptying_fails: Option<(Timestamp, String)>,
     asked: bool,
 }
 
@@ -97,7 +99,7 @@ impl Pins {
     #[must_use]
     pub fn new(store: &Path) -> Self {
         let home = Home::Away(String::from("it has not been looked at yet"));
-        let inner = Inner { list: Vec::new(), home, ring: None, asked: true };
+        let inner = Inner { list: Vec::new(), home, ring: None, emptying_fails: None, asked: true };
         let shelf = Shelf::default();
         Self { inner: Mutex::new(inner), wake: Condvar::new(), store: store.to_owned(), shelf }
     }
@@ -109,6 +111,7 @@ impl Pins {
         let same = inner.ring.replace(ring) == Some(ring);
         inner.home = Home::Ring { file, capacity };
         if !same {
+            inner.emptying_fails = None;
             inner.list = decode(bytes);
         } else if let Err(error) = inner.store() {
             log::warn!("{error}");
@@ -122,7 +125,7 @@ impl Pins {
         if !matches!(inner.home, Home::Without) {
             log::info!("{}", command::no_event_ring(&self.store));
         }
-        (inner.home, inner.ring) = (Home::Without, None);
+        (inner.home, inner.ring, inner.emptying_fails) = (Home::Without, None, None);
         inner.list.clear();
     }
 
@@ -133,6 +136,17 @@ impl Pins {
             log::warn!("the event ring is away, pins wait: {why}");
         }
         inner.home = Home::Away(why);
+    }
+
+    /// Tells why copies that are too old cannot be removed, and since when.
+    fn set_emptying(&self, fails: Option<(Timestamp, String)>) {
+        self.lock().emptying_fails = fails;
+    }
+
+    /// Since when, and why, copies that are too old cannot be removed; `None` while they can.
+    #[must_use]
+    pub fn emptying_fails(&self) -> Option<(Timestamp, String)> {
+        self.lock().emptying_fails.clone()
     }
 
     /// Whether the event ring is there, as far as a look tells.

@@ -10,6 +10,7 @@ use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
 use super::*;
+use crate::alarms::{Alarms, code};
 
 fn opened(directory: &Path) -> Pins {
     let pins = Pins::new(directory);
@@ -172,6 +173,55 @@ fn copies_that_have_passed_their_age_are_hidden_and_then_removed() {
     assert_eq!((served(), stored()), (0, 2), "a clock that nobody vouches for hides, which can be undone");
     passes(true);
     assert_eq!((served(), stored()), (0, 0), "the open segment and the sealed one");
+}
+
+/// The first segment of the event ring goes to a device that takes nothing; the open one behind it can be emptied.
+#[test]
+fn copies_that_cannot_be_removed_are_an_alarm_until_they_are_recorded_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let door = with_copies(&path, 10_000, 7_200);
+    let work = an_hour(&path, door);
+    let pins = Arc::new(Pins::new(&path));
+    let alarms = Arc::<Alarms>::default();
+    let mut watch = PinsWatch::new(Arc::clone(&alarms), Some(Arc::clone(&pins)));
+    let mut secs = 1_000;
+    let mut standing = || {
+        secs += 10;
+        watch.look(at(secs).monotonic_nanos + secs * NANOS_PER_SEC, at(secs).wall, true);
+        alarms.standing()
+    };
+    let passes = |copier: &mut Copier| {
+        let mut reader = crate::query::open(&path).unwrap();
+        for _ in 0..8 {
+            let now = Now { reading: reading(), trusted: true, imports: false };
+            pass(&pins, copier, &mut reader, now, &AtomicBool::new(false)).unwrap();
+        }
+    };
+    let segment = path.join("events/segments/000000.pcapng");
+    let away = directory.path().join("away");
+    let mut copier = work.copier(work.open(&pins).unwrap().unwrap()).unwrap();
+    std::fs::rename(&segment, &away).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &segment).unwrap();
+    assert_eq!(standing(), []);
+    passes(&mut copier);
+    let alarm = standing().pop().unwrap();
+    assert_eq!(alarm.code, code::EVENT_MAX_AGE);
+    assert!(alarm.text.starts_with("event ring: segment 0 has passed the maximum age"), "{alarm:?}");
+    assert!(alarm.advice.contains("hindcapd verify"), "{alarm:?}");
+    passes(&mut copier);
+    assert_eq!(standing().len(), 1, "that the other could be emptied ends nothing");
+    // The device is well again, and whoever opens the event ring next finishes.
+    std::fs::remove_file(&segment).unwrap();
+    std::fs::rename(&away, &segment).unwrap();
+    copier.close().unwrap();
+    let mut copier = work.copier(work.open(&pins).unwrap().unwrap()).unwrap();
+    passes(&mut copier);
+    assert_eq!(standing(), []);
+    let (volume, _) = open_events_reader(&path).unwrap().unwrap();
+    let reader = Reader::open(volume, ReaderOptions::default()).unwrap();
+    let packets: u64 = reader.segments().iter().map(|segment| segment.packets).sum();
+    assert_eq!(packets, 0, "{:?}", reader.segments());
 }
 
 #[test]

@@ -39,6 +39,15 @@ impl PinsWatch {
         }
         self.looked = monotonic_nanos;
         self.judge(&pins.list().pins, now);
+        match pins.emptying_fails().filter(|_| pins.trouble().is_none()) {
+            Some((since, why)) => {
+                let text = format!("event ring: {why}");
+                let advice = "copies that are too old are not given out, but they are still on the medium: look at it with \
+                              'hindcapd verify', extract what is needed, and replace it if this does not end by itself";
+                self.alarms.raise(code::EVENT_MAX_AGE, Severity::Critical, &text, advice, since);
+            }
+            None => self.alarms.clear(code::EVENT_MAX_AGE, now),
+        }
         match pins.trouble().filter(|_| medium_works) {
             None => {
                 self.away_since = None;

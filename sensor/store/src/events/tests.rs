@@ -58,6 +58,24 @@ fn it_grows_shrinks_and_goes_as_its_share_says() {
 }
 
 #[test]
+fn its_share_may_be_a_size_and_is_half_of_the_store_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    for (mib, events) in
+        [(12, Some(2)), (30, Some(7)), (0, None), (49, Some(12)), (20, Some(4)), (1_000, Some(12))]
+    {
+        let opened = options(&path, 100, EventShare::Bytes(mib * MIB));
+        let store = if path.exists() { Store::open(&opened) } else { Store::create(&opened) }.unwrap();
+        let warning = store.health().snapshot().warning;
+        drop(store);
+        assert_eq!(shapes(&path).1, events, "{mib} MiB");
+        assert!(bytes_below(&path) <= 100 * MIB, "{mib} MiB: {}", bytes_below(&path));
+        let too_much = warning.is_some_and(|warning| warning.contains("1000 MiB of 100 MiB are too much"));
+        assert_eq!(too_much, mib == 1_000);
+    }
+}
+
+#[test]
 fn an_event_ring_with_something_in_it_does_not_go_unasked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");

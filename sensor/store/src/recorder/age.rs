@@ -33,6 +33,8 @@ pub(super) struct Aging {
     emptying: Option<Emptying>,
     chunks: u32,
     judge: Judge,
+    /// Segments that could not be emptied and have not been recorded over since, and why; each once.
+    failed: Vec<(u32, String)>,
 }
 
 /// By which clock ages are judged.
@@ -61,12 +63,15 @@ impl Aging {
             emptying: None,
             chunks: 0,
             judge: Judge::Own,
+            failed: Vec::new(),
         }
     }
 
     /// A store was mounted: what its segments hold.
     pub(super) fn mounted(&mut self, notes: &[Note], segment_bytes: u32) {
         (self.ages, self.emptying, self.looked) = (Ages::default(), None, None);
+        // They are found again by what they hold.
+        self.failed.clear();
         self.chunks = segment_bytes / CHUNK_BYTES;
         notes.iter().for_each(|note| self.ages.note(note.generation, note.times));
     }
@@ -144,14 +149,16 @@ impl Recorder {
     /// The writer is done with a chunk.
     pub(super) fn emptied(&mut self, result: Result<(), String>) {
         let Some(mut emptying) = self.aging.emptying.take() else { return };
-        let failed = result.err().map(|error| {
-            format!("segment {} has passed the maximum age and cannot be emptied: {error}", emptying.number)
-        });
-        match &failed {
-            None => emptying.chunk += 1,
-            Some(why) => {
+        match result {
+            Ok(()) => emptying.chunk += 1,
+            Err(error) => {
                 // What cannot be emptied may be recorded over; the next look finds others.
+                let number = emptying.number;
+                let why =
+                    format!("segment {number} has passed the maximum age and cannot be emptied: {error}");
                 log::error!("{why}");
+                self.aging.failed.retain(|(other, _)| *other != number);
+                self.aging.failed.push((number, why));
                 emptying.chunk = self.aging.chunks;
             }
         }
@@ -160,8 +167,26 @@ impl Recorder {
             self.aging.emptying = Some(emptying);
             return;
         }
-        self.health.emptied(self.clock.now.wall, failed);
+        self.tell_failed();
         self.ring.forget(emptying.number);
         self.note_emptying(None);
+    }
+
+    /// The segment begins anew: nothing old in it can be read any more.
+    pub(super) fn recorded_over(&mut self, number: u32) {
+        let before = self.aging.failed.len();
+        self.aging.failed.retain(|(other, _)| *other != number);
+        if self.aging.failed.len() != before {
+            self.tell_failed();
+        }
+    }
+
+    /// What could not be emptied stands until it is recorded over, whatever else can be emptied.
+    pub(super) fn tell_failed(&mut self) {
+        let failed = self.aging.failed.first().map(|(_, why)| match self.aging.failed.len() {
+            1 => why.clone(),
+            all => format!("{why}; {} more as well", all - 1),
+        });
+        self.health.emptied(self.clock.now.wall, failed);
     }
 }

@@ -128,6 +128,7 @@ impl Recorder {
         let (number, generation) = self.ring.take_next();
         let open = Open::begin(number, generation);
         self.open = Some(open);
+        self.recorded_over(number);
         self.interfaces.begin_segment();
         self.repeat_step();
         if self.indexer.is_none() {

@@ -287,6 +287,7 @@ impl Recorder {
         self.keeping.mounted(keep, segment_bytes);
         self.keeping.catch_up(&mut self.ring, &notes);
         self.aging.mounted(&notes, segment_bytes);
+        self.tell_failed();
         if let Some(number) = self.keeping.emptying(&self.ring) {
             self.ring.set_aside(number);
             self.aging.resume(number);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::probe::Content;
+use crate::EventShare;
 use crate::volume::block::OpenError;
 
 /// Why a FAT ring volume could not be made or opened.
@@ -42,8 +43,8 @@ pub enum FatError {
     },
     /// An event ring was asked for that the card is too small for.
     EventShare {
-        /// What was asked for, percent.
-        percent: u8,
+        /// What was asked for.
+        share: EventShare,
         /// Sectors of the device.
         sectors: u64,
     },
@@ -122,9 +123,15 @@ impl fmt::Display for FatError {
                 mib(*needed_bytes),
                 available_bytes >> 20
             ),
-            Self::EventShare { percent, sectors } => write!(
+            Self::EventShare { share, sectors } if share.is_too_much(sectors * 512) => write!(
                 f,
-                "{percent} % of {} MiB are too little for an event ring of two segments; choose a larger --event-share, or \
+                "{share} of {} MiB are too much for an event ring, which has half of a card at most; choose a smaller \
+                 --event-share",
+                sectors / 2048
+            ),
+            Self::EventShare { share, sectors } => write!(
+                f,
+                "{share} of {} MiB are too little for an event ring of two segments; choose a larger --event-share, or \
                  --event-share 0% for a card without one, into which no session can be pinned",
                 sectors / 2048
             ),

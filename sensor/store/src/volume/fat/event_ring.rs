@@ -39,7 +39,7 @@ impl EventRing {
     /// Bytes of a segment and number of segments on a volume with so many bytes of clusters; `None` when there shall be none,
     /// or two segments do not fit its share.
     pub(super) fn shape(shape: &Shape, bytes: u64) -> Option<(u32, u32)> {
-        let share = bytes / 100 * u64::from(shape.event_percent);
+        let share = shape.event_share.of(bytes);
         let erase = shape.erase_bytes;
         // An erase unit is the least, however large.
         let most = (shape.segment_bytes.min(EVENT_SEGMENT_BYTES_MAX) / erase).max(1);

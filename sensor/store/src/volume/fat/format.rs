@@ -12,8 +12,8 @@ use super::error::{FatError, dev_error};
 use super::layout::{Extent, Layout, RESERVED_MIN, RING_SECTORS, Shape};
 use super::names::{self, DIRECTORY, DosTime, Name, READ_ONLY};
 use super::probe::{Located, STARTS};
+use crate::EventShare;
 use crate::catalog::ENTRY_BYTES;
-use crate::events::SHARE_MAX;
 use crate::layout::SEGMENTS_MIN;
 use crate::state::{SLOT_BYTES, State};
 use crate::volume::aligned::AlignedBuf;
@@ -40,9 +40,9 @@ pub struct FormatOptions {
     pub erase_bytes: Option<u32>,
     /// Most segments.
     pub segments_max: u32,
-    /// Percent of the card that the event ring gets, 0 to 50; `None` for [`EVENT_PERCENT_DEFAULT`], or no event ring on a
+    /// What of the card the event ring gets, half of it at most; `None` for [`EVENT_PERCENT_DEFAULT`], or no event ring on a
     /// card that is too small for one.
-    pub event_percent: Option<u8>,
+    pub event_share: Option<EventShare>,
     /// Up to 11 letters and digits.
     pub label: String,
     /// Whether the device is told to forget everything first.
@@ -61,7 +61,7 @@ impl FormatOptions {
             segment_bytes: None,
             erase_bytes: None,
             segments_max: u32::MAX,
-            event_percent: None,
+            event_share: None,
             label,
             discard: true,
             now,
@@ -85,11 +85,15 @@ pub fn plan(dev: &impl BlockDev, options: &FormatOptions) -> Result<Layout, FatE
         erase_bytes,
         segment_bytes,
         segments_max: options.segments_max.max(SEGMENTS_MIN),
-        event_percent: options.event_percent.unwrap_or(EVENT_PERCENT_DEFAULT).min(SHARE_MAX),
+        event_share: options.event_share.unwrap_or(EventShare::Percent(EVENT_PERCENT_DEFAULT)),
     };
-    let asked = options.event_percent.filter(|percent| *percent > 0);
+    let asked = options.event_share.filter(|share| !share.is_none());
+    let sectors = geometry.sectors;
+    if let Some(share) = asked.filter(|share| share.is_too_much(sectors * SECTOR_BYTES as u64)) {
+        return Err(FatError::EventShare { share, sectors });
+    }
     let with_events = |layout: Layout| match asked.filter(|_| layout.events.is_none()) {
-        Some(percent) => Err(FatError::EventShare { percent, sectors: geometry.sectors }),
+        Some(share) => Err(FatError::EventShare { share, sectors }),
         None => Ok(layout),
     };
     if let Some(segment_bytes) = options.segment_bytes {

@@ -10,6 +10,7 @@ use hindcap_wire::limits::PAGE_BYTES;
 
 use super::error::FatError;
 use super::event_ring::EventRing;
+use crate::EventShare;
 use crate::events::pins::PINS_SLOT_BYTES;
 use crate::layout::{SEGMENTS_MAX, SEGMENTS_MIN, catalog_bytes};
 use crate::volume::block::SECTOR_BYTES;
@@ -70,8 +71,8 @@ pub struct Shape {
     pub segment_bytes: u32,
     /// Most segments; the rest of the card stays free.
     pub segments_max: u32,
-    /// Percent of the clusters that the event ring gets, 0 to 50; none where that is too little for one.
-    pub event_percent: u8,
+    /// What of the clusters the event ring gets, half of them at most; none where that is too little for one.
+    pub event_share: EventShare,
 }
 
 /// See the module.
@@ -463,7 +464,7 @@ mod tests {
             erase_bytes: erase_mib << 20,
             segment_bytes: segment_mib << 20,
             segments_max: u32::MAX,
-            event_percent: 0,
+            event_share: EventShare::Percent(0),
         }
     }
 
@@ -479,13 +480,17 @@ mod tests {
             (42 << 20, 1, 4),
             (1000 * GB, 64, 128),
         ] {
-            for event_percent in [0, 10, 50] {
-                let shape = Shape { event_percent, ..shape(bytes, erase, segment) };
+            for share in
+                [0, 10, 50].map(EventShare::Percent).into_iter().chain([EventShare::Bytes(bytes / 3)])
+            {
+                let shape = Shape { event_share: share, ..shape(bytes, erase, segment) };
                 check(&shape);
             }
         }
         // Figures of docs/FORMAT.md.
-        let figures = Layout::plan(&Shape { event_percent: 10, ..shape(64 * GB, 4, 64) }, [0; 16]).unwrap();
+        let figures =
+            Layout::plan(&Shape { event_share: EventShare::Percent(10), ..shape(64 * GB, 4, 64) }, [0; 16])
+                .unwrap();
         let events = figures.events.unwrap();
         assert_eq!((figures.segments, events.segments, events.segment_bytes), (809, 379, 16 << 20));
     }
@@ -518,11 +523,11 @@ mod tests {
         let events = layout.events.map_or(0, |events| {
             u64::from(events.ring.range().end - events.pins.first) * u64::from(layout.cluster_bytes())
         });
-        let share = bytes * u64::from(shape.event_percent) / 100;
+        let share = shape.event_share.of(bytes + 99);
         assert!(events <= share, "{events} of {share}");
         let step =
             10 * unit + layout.event_ring().map_or(0, |ring| u64::from(ring.segment_bytes)) + share / 100;
-        assert!(shape.event_percent == 0 || bytes < GB || events + step >= share, "{events} of {share}");
+        assert!(shape.event_share.is_none() || bytes < GB || events + step >= share, "{events} of {share}");
     }
 
     #[test]

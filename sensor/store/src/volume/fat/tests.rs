@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use hindcap_wire::time::Timestamp;
 
 use super::*;
+use crate::EventShare;
 use crate::volume::block::{Access, FileDev, OpenError};
 
 const UUID: [u8; 16] = *b"sixteen bytes id";

@@ -13,8 +13,9 @@ use hindcap_wire::packet::{Interface, LinkType, Packet};
 use super::recording::{frame, reading};
 use super::*;
 use crate::sim::drive::Random;
-use crate::volume::block::{CountDev, IoCounts};
-use crate::{RecorderOptions, Store};
+use crate::volume::block::{CountDev, IoCounts, RamDev};
+use crate::wear::{Beside, Totals, Wear};
+use crate::{Recorder, RecorderOptions, Store};
 
 const RATES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
 const INTERVALS: [u64; 5] = [1, 5, 10, 30, 60];
@@ -85,4 +86,56 @@ fn a_card_is_not_written_more_than_the_table_says() {
         println!("{row}");
     }
     assert!(beyond.is_empty(), "{beyond:#?}");
+}
+
+/// The odometer of the store tells every byte that reaches the device, whichever ring wrote it, and goes on doing so.
+#[test]
+fn both_rings_wear_the_same_card() {
+    const LIST_BYTES: u64 = 16_384;
+    let options = FormatOptions { event_share: Some(EventShare::Percent(30)), ..options(1 << 20, 4 << 20) };
+    let mut card = RamDev::new(96 * MIB / 512);
+    format(&mut card, &options).unwrap();
+    let tap = Interface { link_type: LinkType::ETHERNET, snaplen: 0, name: "tap".into() };
+    let plain = RecorderOptions { hash_chain: false, ..RecorderOptions::inline() };
+    let mut device = (0, 0);
+    for life in 1..4_u64 {
+        let at = |second: u64| reading((life * 100 + second) * 1_000);
+        let (general, events) = (CountDev::new(card.clone()), CountDev::new(card.clone()));
+        let counts = [general.counts(), events.counts()];
+        let store = Store::mount(FatVolume::open(general).unwrap()).unwrap();
+        let health = store.health();
+        let events = Store::mount(FatVolume::open_events(events).unwrap().unwrap()).unwrap();
+        let ring = events.state().uuid;
+        let tell = |wear: &Wear| health.set_beside(Some(Beside::of(ring, &wear.odometer)));
+        let record = |recorder: &mut Recorder, second| {
+            let interface = recorder.interface(&tap).unwrap();
+            for number in 0..200 {
+                let (bytes, timestamp) = (frame(number, 1_400), Timestamp(NOW.0 + u64::from(number)));
+                recorder.push(&Packet { timestamp, interface, orig_len: 1_400, bytes: &bytes });
+            }
+            recorder.tick(at(second), DropCounts::default());
+        };
+        let mut recorder = store.recorder(plain, at(0)).unwrap();
+        // A ring that is met for the first time is counted from then on.
+        tell(&events.state().wear);
+        record(&mut recorder, 0);
+        recorder.flush();
+        let mut beside = events.recorder(plain, at(0)).unwrap();
+        let beside_health = beside.health();
+        for second in 1..40 {
+            record(&mut recorder, second);
+            record(&mut beside, second);
+            tell(&beside_health.snapshot().wear);
+        }
+        health.wrote_beside(Totals { bytes: LIST_BYTES, writes: 1, flushes: 1, ..Totals::default() });
+        beside.close(at(50)).unwrap();
+        tell(&beside_health.snapshot().wear);
+        recorder.close(at(51)).unwrap();
+        let written = counts.map(|counts| counts.written());
+        device = written.iter().fold(device, |sum, (writes, bytes, ..)| (sum.0 + writes, sum.1 + bytes));
+        let told = health.snapshot().wear.odometer;
+        let list = (life, life * LIST_BYTES);
+        assert_eq!((told.writes, told.written_bytes), (device.0 + list.0, device.1 + list.1), "life {life}");
+        assert!(written[0].1 > 10_000_000 && written[1].1 > 10_000_000, "both have written: {written:?}");
+    }
 }

@@ -6,7 +6,8 @@ use crate::{Reader, ReaderOptions};
 
 /// A card with event ring, some packets in both rings, and how many.
 fn used() -> (Card, Layout, [u32; 2]) {
-    let (card, layout) = Card::formatted(128 * MIB, &FormatOptions { event_percent: Some(30), ..small() });
+    let (card, layout) =
+        Card::formatted(128 * MIB, &FormatOptions { event_share: Some(EventShare::Percent(30)), ..small() });
     let mut packets = [0; 2];
     for (events, packets) in [false, true].into_iter().zip(&mut packets) {
         let mut run = Run::start(opened(&card, events), 0);
@@ -42,7 +43,8 @@ fn fsck_and_mtools_agree_while_both_rings_are_written() {
     if !judges() {
         return;
     }
-    let (card, layout) = Card::formatted(128 * MIB, &FormatOptions { event_percent: Some(30), ..small() });
+    let (card, layout) =
+        Card::formatted(128 * MIB, &FormatOptions { event_share: Some(EventShare::Percent(30)), ..small() });
     let events = layout.events.unwrap();
     fsck(&card.path).unwrap();
     let listed = card.mtool_ok("mdir", &["-b", "::/events/segments"]);
@@ -78,18 +80,30 @@ fn fsck_and_mtools_agree_while_both_rings_are_written() {
 
 #[test]
 fn a_card_without_event_ring_says_so_and_works() {
-    for event_percent in [Some(0), None] {
-        let (card, layout) = Card::formatted(64 * MIB, &FormatOptions { event_percent, ..small() });
+    for event_share in [Some(EventShare::Percent(0)), Some(EventShare::Bytes(0)), None] {
+        let (card, layout) = Card::formatted(64 * MIB, &FormatOptions { event_share, ..small() });
         assert_eq!(layout.events, None, "too small by default");
         assert!(FatVolume::open_events(card.reader()).unwrap().is_none());
         let mut run = Run::start(card.mounted(), 0);
         run.second(10, 100);
         run.close();
     }
-    let asked = FormatOptions { event_percent: Some(10), ..small() };
+    let asked = FormatOptions { event_share: Some(EventShare::Percent(10)), ..small() };
     let error = plan(&Card::blank(64 * MIB).reader(), &asked).unwrap_err().to_string();
     assert!(error.contains("10 % of 64 MiB are too little") && error.contains("--event-share 0%"), "{error}");
-    let larger = FormatOptions { event_percent: Some(40), ..small() };
+    let asked = |mib: u64| FormatOptions { event_share: Some(EventShare::Bytes(mib << 20)), ..small() };
+    let card = Card::blank(64 * MIB);
+    let error = |mib| plan(&card.reader(), &asked(mib)).unwrap_err().to_string();
+    assert!(error(3).contains("3 MiB of 64 MiB are too little"), "{}", error(3));
+    assert!(
+        error(33).contains("33 MiB of 64 MiB are too much") && error(33).contains("--event-share"),
+        "{}",
+        error(33)
+    );
+    let events = plan(&card.reader(), &asked(26)).unwrap().events.unwrap();
+    let bytes = u64::from(events.segments) * u64::from(events.segment_bytes);
+    assert!((12 * MIB..=26 * MIB).contains(&bytes), "{events:?}");
+    let larger = FormatOptions { event_share: Some(EventShare::Percent(40)), ..small() };
     assert!(plan(&Card::blank(64 * MIB).reader(), &larger).unwrap().events.is_some());
 }
 
@@ -206,7 +220,8 @@ fn whoever_opens_a_card_anew_puts_the_other_ring_out_until_it_does_too() {
     let mut page = [0; 16_384];
     events.read(Area::State, 0, &mut page[..4096]).unwrap();
     // Another card comes to the same place.
-    let (other, _) = Card::formatted(128 * MIB, &FormatOptions { event_percent: Some(30), ..small() });
+    let (other, _) =
+        Card::formatted(128 * MIB, &FormatOptions { event_share: Some(EventShare::Percent(30)), ..small() });
     std::fs::rename(&other.path, &card.path).unwrap();
     assert!(VolumeWrite::is_there(&events, false).is_err());
     dev.reopen().unwrap();

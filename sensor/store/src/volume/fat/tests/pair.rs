@@ -46,7 +46,7 @@ impl<const EVENTS: bool, const SEGMENTS: u32> Ring<EVENTS, SEGMENTS> {
             uuid: UUID,
             segments_max: SEGMENTS,
             // Some room beside the segments: 20 % are three.
-            event_percent: Some(if SEGMENTS > 3 { 30 } else { 20 }),
+            event_share: Some(EventShare::Percent(if SEGMENTS > 3 { 30 } else { 20 })),
             ..options(1 << 20, SEGMENT)
         };
         let of_events = plan(&RamDev::new(SECTORS), &options).unwrap().event_ring().unwrap();
