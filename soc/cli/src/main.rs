@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hindcap_soc_api::MqttApi;
+use hindcap_soc_api::{Api, MqttApi};
 use hindcap_wire::message::Operation;
 use hindcap_wire::time::Timestamp;
 
@@ -18,10 +18,12 @@ mod extcap;
 mod front;
 mod gather;
 mod report;
+mod watch;
 
 use args::{Args, Command, Known};
 use commands::Context;
 use exit::{Code, Failure};
+use watch::World;
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -54,8 +56,16 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
             _ => Err(Failure::new("this command needs a broker")),
         };
     };
-    let mut api = MqttApi::new(connection.broker()?, Arc::new(now), Arc::new(random));
+    let broker = connection.broker()?;
+    let make = || MqttApi::new(broker.clone(), Arc::new(now), Arc::new(random));
     let verbose = args.verbose || args.debug;
+    if let Command::Watch(watch) = &args.command {
+        let api = || -> Box<dyn Api> { Box::new(make()) };
+        let interrupted = interrupted();
+        let world = World { known: &known, api: &api, clock: &now, random: &random, interrupted };
+        return watch::watch(&world, watch);
+    }
+    let mut api = make();
     let mut cx = Context { api: &mut api, interrupted: interrupted(), known, verbose };
     match &args.command {
         Command::Fetch(fetch) => commands::fetch(&mut cx, fetch),
@@ -73,9 +83,11 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
         Command::Unpin(unpin) => commands::unpin(&mut cx, unpin),
         Command::Extcap(extcap) => extcap::extcap(&mut cx, extcap, args),
         Command::Pins(pins) => commands::ask_only(&mut cx, pins, &Operation::Pins),
-        Command::Parse(_) | Command::Provision(_) | Command::Completion(_) | Command::Man(_) => {
-            Ok(Code::Done)
-        }
+        Command::Watch(_)
+        | Command::Parse(_)
+        | Command::Provision(_)
+        | Command::Completion(_)
+        | Command::Man(_) => Ok(Code::Done),
     }
 }
 

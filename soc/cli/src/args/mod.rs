@@ -17,6 +17,7 @@ mod keep;
 mod line;
 mod parse;
 mod provision;
+mod watch;
 mod which;
 mod whom;
 
@@ -26,7 +27,8 @@ pub(crate) use keep::{Hold, PartArg, Pin, Release, Unpin};
 pub(crate) use line::{Known, line};
 pub(crate) use parse::Parse;
 pub(crate) use provision::Provision;
-pub(crate) use which::{PAD_NANOS, Which};
+pub(crate) use watch::Watch;
+pub(crate) use which::{PAD_NANOS, Which, query_of};
 pub(crate) use whom::{Pattern, Whom};
 
 /// Ask Hindcap sensors for what they have recorded
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Parse(Parse),
     /// Serve Wireshark as a capture program: sensors are its interfaces, for what was recorded and for what comes
     Extcap(Extcap),
+    /// Follow alert files and syslog, and keep the whole session of every event that a rule is for
+    Watch(Watch),
     /// Write the files that make a new box a sensor of this fleet
     Provision(Provision),
     /// Print a completion script for a shell
@@ -110,6 +114,7 @@ impl Command {
             Self::Status(status) => &status.look.connection,
             Self::Sensors(sensors) => &sensors.connection,
             Self::Extcap(extcap) => &extcap.connection,
+            Self::Watch(watch) => &watch.connection,
             Self::Parse(_) | Self::Provision(_) | Self::Completion(_) | Self::Man(_) => return None,
         })
     }
@@ -301,6 +306,7 @@ mod tests {
             "pins",
             "parse",
             "extcap",
+            "watch",
             "summary",
             "sensors",
             "jobs",

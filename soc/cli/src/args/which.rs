@@ -39,27 +39,35 @@ impl Which {
         let reading = self.line.read(&line(event)?, known).map_err(Failure::new)?;
         let flags = self.query.query(known.now).map_err(Failure::new)?;
         let timed = self.query.start.is_some() || self.query.end.is_some() || self.query.last.is_some();
-        let time = if timed { flags.time } else { self.time(&reading)? };
+        let pad = self.query.pad.map_or(PAD_NANOS, |pad| pad.0);
+        let time = if timed { flags.time } else { window(&reading, pad)? };
         let mut notes = vec![format!("read as {}; {}", reading.title, reading.meaning.text())];
         notes.extend(reading.assumptions.iter().map(|assumption| assumption.text.clone()));
         Ok((joined(&reading, time, flags)?, notes))
     }
+}
 
-    /// The one window that the line means.
-    fn time(&self, reading: &Reading) -> Result<TimeRange, Failure> {
-        let pad = self.query.pad.map_or(PAD_NANOS, |pad| pad.0);
-        let (Some(first), Some(last)) = (reading.times.first(), reading.times.last()) else {
-            return Err(Failure::new("the line has no time: say when with --start and --end, or --last"));
-        };
-        if last.start.0.saturating_sub(first.start.0) > NEAR_NANOS {
-            let times = reading.times.iter().map(|time| time.start.to_string()).collect::<Vec<_>>();
-            return Err(Failure::new(format!(
-                "the line's date can be read in several ways: {}; say which with --start and --end",
-                times.join(", ")
-            )));
-        }
-        Ok(TimeRange::new(first.start.minus_nanos(pad), last.end.plus_nanos(pad).plus_nanos(1)))
+/// The query of a reading, with `pad_nanos` around its time.
+///
+/// # Errors
+/// The line has no time, or several that lie apart; it names neither an address nor a flow.
+pub(crate) fn query_of(reading: &Reading, pad_nanos: u64) -> Result<Query, Failure> {
+    joined(reading, window(reading, pad_nanos)?, Query::default())
+}
+
+/// The one window that the line means.
+fn window(reading: &Reading, pad: u64) -> Result<TimeRange, Failure> {
+    let (Some(first), Some(last)) = (reading.times.first(), reading.times.last()) else {
+        return Err(Failure::new("the line has no time: say when with --start and --end, or --last"));
+    };
+    if last.start.0.saturating_sub(first.start.0) > NEAR_NANOS {
+        let times = reading.times.iter().map(|time| time.start.to_string()).collect::<Vec<_>>();
+        return Err(Failure::new(format!(
+            "the line's date can be read in several ways: {}; say which with --start and --end",
+            times.join(", ")
+        )));
     }
+    Ok(TimeRange::new(first.start.minus_nanos(pad), last.end.plus_nanos(pad).plus_nanos(1)))
 }
 
 /// One query for every view of the session; VLAN, MAC and filter of the flags narrow it.

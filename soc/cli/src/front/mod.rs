@@ -17,7 +17,7 @@ mod settings;
 mod sites;
 mod sources;
 
-pub(crate) use settings::{Machines, default_path};
+pub(crate) use settings::{Machines, Wrong, default_path, text, texts, unknown, wrong};
 use settings::{Settings, Values};
 
 /// A flag's identifier, OpenFPC's letter, and OpenFPC's long name where it differs (client of 2010; `bpf` and `device`

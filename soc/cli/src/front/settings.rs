@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hindcap_args::nearest;
@@ -70,30 +71,37 @@ pub(crate) fn load(path: &Path, name: Option<&str>, flags: &[String]) -> Result<
         return Err(fail(&"larger than 1 MiB, which no settings file is"));
     }
     let text = fs::read_to_string(path).map_err(|error| fail(&error))?;
-    read(&text, name, flags).map_err(|Wrong { at, what }| match at {
-        Some(at) => {
-            let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
-            Failure::new(format!("{}:{line}: {what}", path.display()))
-        }
-        None => fail(&what),
-    })
+    read(&text, name, flags).map_err(|wrong| wrong.told(path, &text))
 }
 
 /// Something that cannot be meant, and where.
 #[derive(Debug)]
-pub(super) struct Wrong {
+pub(crate) struct Wrong {
     at: Option<usize>,
     pub(super) what: String,
 }
 
+impl Wrong {
+    /// That `what` is wrong, with what stands at `place` where that can be told.
+    pub(crate) fn new(place: Option<Range<usize>>, what: impl Into<String>) -> Self {
+        Self { at: place.map(|place| place.start), what: what.into() }
+    }
+
+    /// In words, with the line of the file at `path`, which has `text`.
+    pub(crate) fn told(&self, path: &Path, text: &str) -> Failure {
+        let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        let line = self.at.map(|at| format!(":{}", line(at))).unwrap_or_default();
+        Failure::new(format!("{}{line}: {}", path.display(), self.what))
+    }
+}
+
 /// That `what` is wrong with what begins at byte `at`.
-pub(super) fn wrong<T>(at: usize, what: impl Into<String>) -> Result<T, Wrong> {
+pub(crate) fn wrong<T>(at: usize, what: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { at: Some(at), what: what.into() })
 }
 
 fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Settings, Wrong> {
-    let document = DeTable::parse(text)
-        .map_err(|error| Wrong { at: error.span().map(|span| span.start), what: error.message().into() })?;
+    let document = DeTable::parse(text).map_err(|error| Wrong::new(error.span(), error.message()))?;
     let (mut chosen, mut profiles, mut machines) = (None, BTreeMap::new(), Machines::default());
     for (key, value) in document.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
@@ -142,7 +150,7 @@ fn read(text: &str, name: Option<&str>, flags: &[String]) -> Result<Settings, Wr
 }
 
 /// A text.
-pub(super) fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a str, Wrong> {
+pub(crate) fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a str, Wrong> {
     match value.get_ref() {
         DeValue::String(text) => Ok(text),
         _ => wrong(value.span().start, format!("{key} wants a text in quotes")),
@@ -150,7 +158,7 @@ pub(super) fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a
 }
 
 /// A list of texts.
-pub(super) fn texts<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<Vec<&'a str>, Wrong> {
+pub(crate) fn texts<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<Vec<&'a str>, Wrong> {
     match value.get_ref() {
         DeValue::Array(items) => items.iter().map(|item| text(item, key)).collect(),
         _ => wrong(value.span().start, format!("{key} wants a list of texts: [\"...\"]")),
@@ -158,7 +166,7 @@ pub(super) fn texts<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<Ve
 }
 
 /// That `key` is not one of `known`, with the one that may be meant.
-pub(super) fn unknown<T>(
+pub(crate) fn unknown<T>(
     key: &Spanned<std::borrow::Cow<'_, str>>,
     of: &str,
     known: &[&str],
