@@ -3,23 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Command;
 
-use hindcap_tests::branch::{Broker, hindcap, newest_tcp_session, run, stored};
+use hindcap_tests::branch::{Broker, hindcap, newest_tcp_session, run, settings, settled, stored};
 use hindcap_tests::sensor::{Sensor, exit, said};
 use hindcap_tests::{savefile, tools};
-
-/// `hindcap ARGS`, with settings out of the sensor's folder only.
-fn settled(sensor: &Sensor, variables: &[(&str, &str)], args: &[&str]) -> Output {
-    let mut command = Command::new(tools::ours("hindcap"));
-    command.args(args).env("XDG_CONFIG_HOME", sensor.path("xdg")).envs(variables.iter().copied());
-    command.output().unwrap()
-}
-
-fn settings(sensor: &Sensor, text: &str) {
-    fs::create_dir_all(sensor.path("xdg/hindcap")).unwrap();
-    fs::write(sensor.path("xdg/hindcap/config.toml"), text).unwrap();
-}
 
 #[test]
 fn openfpc_habits_and_a_profile_are_enough() {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -97,10 +97,13 @@ fn a_broker_that_restarts_in_the_middle_costs_nothing() {
 
 /// Bytes on the disk of the largest file that is being fetched.
 fn partly(sensor: &Sensor) -> u64 {
-    let folder = sensor.path("");
-    let files = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
-    let part = |file: &PathBuf| file.display().to_string().contains("part");
-    files.filter(part).filter_map(|file| Some(file.metadata().ok()?.len())).max().unwrap_or(0)
+    let within = |folder: &Path| {
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let folders: Vec<PathBuf> = within(&sensor.path(""));
+    let aside = |folder: &&PathBuf| folder.display().to_string().contains("/.hindcap-");
+    let files = folders.iter().filter(aside).flat_map(|folder| -> Vec<PathBuf> { within(folder) });
+    files.filter_map(|file| Some(file.metadata().ok()?.len())).max().unwrap_or(0)
 }
 
 /// What a person writes: an estimate in JSON, answered in JSON.

@@ -60,11 +60,16 @@ impl Broker {
     }
 }
 
-/// Writes a configuration and starts `hindcapd run`; returns when its status is at the broker.
+/// As [`run_as`], under the name `branch-1`.
 pub fn run(sensor: &Sensor, broker: &Broker, unsigned: bool) -> Running {
+    run_as("branch-1", sensor, broker, unsigned)
+}
+
+/// Writes a configuration and starts `hindcapd run` as sensor `id`; returns when its status is at the broker.
+pub fn run_as(id: &str, sensor: &Sensor, broker: &Broker, unsigned: bool) -> Running {
     let config = sensor.path("hindcap.toml");
     let text = format!(
-        "[sensor]\nid = \"branch-1\"\n[capture]\ninterface = \"\"\n[store]\npath = {:?}\n[mqtt]\nbroker = {:?}\n\
+        "[sensor]\nid = {id:?}\n[capture]\ninterface = \"\"\n[store]\npath = {:?}\n[mqtt]\nbroker = {:?}\n\
          unsigned = {unsigned}\nstatus_interval = \"1s\"\nstate_dir = {:?}\n",
         sensor.store(),
         broker.url(),
@@ -74,7 +79,7 @@ pub fn run(sensor: &Sensor, broker: &Broker, unsigned: bool) -> Running {
     let mut command = Command::new(tools::ours("hindcapd"));
     let running = Running::start(command.args(["run", "-c"]).arg(&config));
     tools::wait_for("the sensor's status", || {
-        hindcap(broker, &["status", "--json"]).status.success().then_some(())
+        hindcap(broker, &["status", "--json", "--sensor", id]).status.success().then_some(())
     });
     running
 }
@@ -142,10 +147,28 @@ pub fn stored(packets: u64) -> (Sensor, Vec<Record>) {
         (1_790_000_000_000_000_000 + number * 1_000_000, u32::try_from(frame.len()).unwrap(), frame)
     };
     let records: Vec<Record> = (0..packets).map(&mut record).collect();
-    let file = sensor.path("original.pcap");
-    fs::write(&file, savefile::encode(1, &records)).unwrap();
-    sensor.import_whole("128MiB", &[], &[&file]);
+    store(&sensor, &records);
     (sensor, records)
+}
+
+/// A store of these packets; `original.pcap` beside it holds them as well.
+pub fn store(sensor: &Sensor, records: &[Record]) {
+    let file = sensor.path("original.pcap");
+    fs::write(&file, savefile::encode(1, records)).unwrap();
+    sensor.import_whole("128MiB", &[], &[&file]);
+}
+
+/// `hindcap ARGS`, with settings out of the sensor's folder ([`settings`]) and these variables only.
+pub fn settled(sensor: &Sensor, variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let mut command = Command::new(tools::ours("hindcap"));
+    command.args(args).env("XDG_CONFIG_HOME", sensor.path("xdg")).env("XDG_DATA_HOME", sensor.path("data"));
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+/// Writes the analyst's settings.
+pub fn settings(sensor: &Sensor, text: &str) {
+    fs::create_dir_all(sensor.path("xdg/hindcap")).unwrap();
+    fs::write(sensor.path("xdg/hindcap/config.toml"), text).unwrap();
 }
 
 /// The session that a search lists first, as its row.

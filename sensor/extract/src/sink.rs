@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use hindcap_wire::drops::DropCause;
 use hindcap_wire::message::answer::Answer;
 use hindcap_wire::packet::{Interface, Packet};
 use hindcap_wire::savefile::{EncodeError, Encoder, Format, Statistics};
@@ -140,37 +139,13 @@ impl<W: Write> SavefileSink<W> {
     }
 }
 
-/// The lines of an answer that tell what is missing.
-fn missing(answer: &Answer) -> Vec<String> {
-    let mut lines = vec![format!("window: {}", answer.window)];
-    lines.extend(answer.gaps.iter().take(LINES_MAX).map(|gap| format!("gap: {gap}")));
-    if answer.drops.total() > 0 {
-        let causes = DropCause::ALL.into_iter().filter(|cause| answer.drops.get(*cause) > 0);
-        let causes: Vec<String> =
-            causes.map(|cause| format!("{} {}", cause.name(), answer.drops.get(cause))).collect();
-        lines.push(format!("dropped: {} packets ({})", answer.drops.total(), causes.join(", ")));
-    }
-    lines.extend(answer.thinned.policies.iter().take(LINES_MAX).map(|span| format!("policy: {span}")));
-    if !answer.thinned.left_out.is_none() {
-        lines.push(format!("left out: {}", answer.thinned.left_out));
-    }
-    lines
-}
-
 /// Room for what a pcapng file ends with: statistics of a few interfaces, comments about what is missing.
 const PCAPNG_END_BYTES: u64 = 8 * 1024;
-
-/// Gaps named in comments; an answer may know more.
-const LINES_MAX: usize = 32;
-
-/// Notes of the answer among the comments.
-const NOTES_MAX: usize = 8;
 
 impl<W: Write> ResultSink for SavefileSink<W> {
     fn begin(&mut self, expected: &Answer) -> Result<(), SinkError> {
         let mut lines = std::mem::take(&mut self.about);
-        lines.extend(missing(expected));
-        lines.extend(expected.notes.iter().take(NOTES_MAX).map(|note| format!("note: {note}")));
+        lines.extend(expected.opening_comments());
         let comments: Vec<&str> = lines.iter().map(String::as_str).collect();
         self.encoder.start(&mut self.buffer, APPLICATION, &comments);
         Ok(())
@@ -194,18 +169,11 @@ impl<W: Write> ResultSink for SavefileSink<W> {
 
     /// Statistics of the first interface carry the drops: the recorder counts them for the whole tap.
     fn end(&mut self, answer: &Answer) -> Result<(), SinkError> {
-        let mut lines = missing(answer);
-        lines.extend(answer.partial.iter().map(|partial| format!("partial: {partial}")));
+        let lines = answer.closing_comments();
         let comments: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let from_interface = answer.drops.get(DropCause::Interface);
         for (number, (_, packets)) in (0..).zip(&self.interfaces) {
-            let (dropped_interface, dropped_system, comments) = if number == 0 {
-                (from_interface, answer.drops.total() - from_interface, &comments[..])
-            } else {
-                (0, 0, &[][..])
-            };
-            let at = answer.span.map(|span| span.last).unwrap_or_default();
-            let statistics = Statistics { at, received: *packets, dropped_interface, dropped_system };
+            let statistics = Statistics::of(answer, number == 0, *packets);
+            let comments = if number == 0 { &comments[..] } else { &[][..] };
             self.encoder.statistics(&mut self.buffer, number, &statistics, comments);
         }
         self.encoder.finish(&mut self.buffer);
@@ -216,6 +184,7 @@ impl<W: Write> ResultSink for SavefileSink<W> {
 
 #[cfg(test)]
 mod tests {
+    use hindcap_wire::drops::DropCause;
     use hindcap_wire::drops::DropCounts;
     use hindcap_wire::message::answer::{Gap, GapCause};
     use hindcap_wire::packet::LinkType;

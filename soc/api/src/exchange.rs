@@ -1,15 +1,14 @@
-//! One request and everything that comes back, over a link. Repeats the request until it is answered, notes whether the
-//! sensor is online, and gives up after silence.
+//! One request and everything that comes back, without the connection: what to send is put out, what was received is
+//! taken in. Repeats the request until it is answered, notes whether the sensor is online, and gives up after silence.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hindcap_link::{Link, LinkEvent, Message, Received};
+use hindcap_link::{Message, Received};
 use hindcap_wire::limits::MESSAGE_BYTES_MAX;
 use hindcap_wire::message::status::is_online;
 use hindcap_wire::message::{
-    self, Ack, Cancel, Channel, Chunk, Encoding, Envelope, Inner, MessageError, Operation, Reply, ReplyBody,
-    Request, SCHEMA, SensorId, State, Status, Ulid,
+    self, Ack, Cancel, Channel, Chunk, Encoding, Envelope, Inner, MessageError, Operation, Outcome, Reply,
+    ReplyBody, Request, SCHEMA, SensorId, State, Status, Ulid,
 };
 use hindcap_wire::time::Timestamp;
 
@@ -19,8 +18,6 @@ use crate::{ApiError, Ask, Event};
 const REPEAT_MIN: Duration = Duration::from_secs(10);
 /// See [`REPEAT_MIN`].
 const REPEAT_MAX: Duration = Duration::from_secs(300);
-/// Longest wait inside one step, so that signals are noticed.
-const STEP_MAX: Duration = Duration::from_millis(100);
 /// A sensor that says nothing of itself for this long after connecting is not there.
 const RETAINED_WAIT: Duration = Duration::from_secs(2);
 
@@ -39,12 +36,13 @@ pub(crate) enum Step {
 
 /// See the module.
 pub(crate) struct Exchange<'a> {
-    link: Link,
     ask: &'a Ask,
     pub(crate) id: Ulid,
     envelope: Vec<u8>,
     encoding: Encoding,
-    expires_in: Duration,
+    expires: Timestamp,
+    /// To be sent, in this order; a few messages at most, since they are taken after every step.
+    out: Vec<Message>,
     state: Option<State>,
     status: Option<Status>,
     offline_told: bool,
@@ -52,7 +50,8 @@ pub(crate) struct Exchange<'a> {
     answered: bool,
     repeat_at: Option<Instant>,
     repeat_pause: Duration,
-    progress_at: Instant,
+    /// When something last got on; absent when silence is no failure any more.
+    progress_at: Option<Instant>,
 }
 
 /// An envelope around a request, as bytes.
@@ -84,23 +83,18 @@ pub(crate) fn subscriptions(sensor: &SensorId) -> Vec<String> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(
-        link: Link,
-        ask: &'a Ask,
-        request: &Request,
-        encoding: Encoding,
-    ) -> Result<Self, ApiError> {
+    pub(crate) fn new(ask: &'a Ask, request: &Request, encoding: Encoding) -> Result<Self, ApiError> {
         let envelope = seal(request, encoding).map_err(|error| ApiError::Protocol(error.to_string()))?;
         if envelope.len() > hindcap_wire::limits::REQUEST_BYTES_MAX {
             return Err(ApiError::TooLarge(envelope.len()));
         }
         Ok(Self {
-            link,
             ask,
             id: request.id,
             envelope,
             encoding,
-            expires_in: ask.life,
+            expires: request.expires,
+            out: Vec::new(),
             state: None,
             status: None,
             offline_told: false,
@@ -108,26 +102,38 @@ impl<'a> Exchange<'a> {
             answered: false,
             repeat_at: None,
             repeat_pause: REPEAT_MIN,
-            progress_at: Instant::now(),
+            progress_at: Some(Instant::now()),
         })
+    }
+
+    pub(crate) const fn ask(&self) -> &'a Ask {
+        self.ask
+    }
+
+    /// What is to be sent.
+    pub(crate) fn outgoing(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.out)
     }
 
     /// Something got on: patience starts anew.
     pub(crate) fn progressed(&mut self) {
-        self.progress_at = Instant::now();
+        self.progress_at = self.progress_at.and(Some(Instant::now()));
+    }
+
+    /// What matters is here: silence is no failure any more.
+    pub(crate) fn content(&mut self) {
+        self.progress_at = None;
     }
 
     fn send(&mut self, channel: Channel, payload: Vec<u8>) {
-        let message = Message {
+        self.out.push(Message {
             topic: channel.topic(&self.ask.sensor),
             payload,
             content_type: self.encoding.content_type(),
             retain: false,
-            expiry: Some(self.expires_in),
+            expiry: Some(self.ask.life),
             correlation: None,
-        };
-        // A full outbox means that the broker does not answer; repeating takes care of it.
-        let _ = self.link.send(message);
+        });
     }
 
     /// Sends the request, again.
@@ -144,69 +150,52 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Asks the sensor to drop the request, as far as that still gets out, and closes.
-    pub(crate) fn give_up(mut self, cancel_id: Ulid, now: Timestamp) {
+    /// Asks the sensor to drop the request, as far as that still gets out.
+    pub(crate) fn give_up(&mut self, cancel_id: Ulid, now: Timestamp) {
         let cancel = Operation::Cancel(Cancel { request: self.id });
         if let Ok(payload) = seal(&request(self.ask, cancel_id, now, cancel), self.encoding) {
             self.send(Channel::Request, payload);
         }
-        self.link.close(None);
     }
 
-    pub(crate) fn close(self) {
-        self.link.close(None);
+    /// A new connection: the sensor may have missed the request, or we its answer.
+    pub(crate) fn connected(&mut self) {
+        self.connected_at = Some(Instant::now());
+        self.ask_again();
     }
 
-    /// Waits a little for the next thing.
-    pub(crate) fn step(&mut self, watch: &mut dyn FnMut(Event)) -> Result<Step, ApiError> {
-        if self.ask.interrupted.load(Ordering::Relaxed) {
-            return Err(ApiError::Interrupted);
-        }
-        let event = self.link.wait(STEP_MAX);
-        let step = event.map_or(Ok(Step::Nothing), |event| self.take(event, watch))?;
+    pub(crate) fn disconnected(&mut self) {
+        self.connected_at = None;
+    }
+
+    /// Looks at the time, between messages.
+    ///
+    /// # Errors
+    /// Nothing was heard for too long.
+    pub(crate) fn tick(&mut self, watch: &mut dyn FnMut(Event)) -> Result<(), ApiError> {
         self.tell_if_offline(watch);
-        if self.link.is_connected() && self.repeat_at.is_some_and(|at| at <= Instant::now()) && !self.answered
-        {
+        let connected = self.connected_at.is_some();
+        if connected && self.repeat_at.is_some_and(|at| at <= Instant::now()) && !self.answered {
             self.ask_again();
         }
-        if self.progress_at.elapsed() >= self.ask.timeout {
-            return Err(self.timeout());
+        if self.progress_at.is_some_and(|at| at.elapsed() >= self.ask.timeout) {
+            return Err(if self.may_stay_queued() { self.queued() } else { self.timeout() });
         }
-        Ok(step)
+        Ok(())
     }
 
-    fn take(&mut self, event: LinkEvent, watch: &mut dyn FnMut(Event)) -> Result<Step, ApiError> {
-        match event {
-            LinkEvent::Connected { .. } => {
-                watch(Event::Connected);
-                self.connected_at = Some(Instant::now());
-                // The sensor may have missed the request, or we its answer.
-                self.ask_again();
-                Ok(Step::Connected)
-            }
-            LinkEvent::Disconnected { reason, denied: true, .. } => Err(ApiError::Denied(reason)),
-            LinkEvent::Disconnected { reason, .. } => {
-                self.connected_at = None;
-                watch(Event::Disconnected(reason));
-                Ok(Step::Nothing)
-            }
-            LinkEvent::Received(received) => {
-                let step = self.received(&received);
-                self.link.acknowledge(&received.receipt);
-                Ok(step)
-            }
-            LinkEvent::SubscriptionRefused(reason) => {
-                Err(ApiError::Denied(format!("the broker refused the subscription: {reason}")))
-            }
-            LinkEvent::Refused(_, reason) => {
-                Err(ApiError::Denied(format!("the broker refused the request: {reason}")))
-            }
-            _ => Ok(Step::Nothing),
-        }
+    /// Whether the sensor is away and the request may wait for it at the broker.
+    pub(crate) fn may_stay_queued(&self) -> bool {
+        self.ask.queue && self.connected_at.is_some() && self.offline_told && !self.answered
+    }
+
+    /// The end of a request that waits at the broker.
+    pub(crate) fn queued(&self) -> ApiError {
+        ApiError::Queued { request: self.id, until: self.expires, last_heard: self.last_heard() }
     }
 
     /// What cannot be read is not for us: other requesters share the topics.
-    fn received(&mut self, received: &Received) -> Step {
+    pub(crate) fn received(&mut self, received: &Received) -> Step {
         let encoding = Encoding::of(received.content_type.as_deref(), &received.payload);
         let payload = &received.payload;
         match Channel::of(&received.topic, &self.ask.sensor) {
@@ -265,4 +254,20 @@ impl<'a> Exchange<'a> {
         let offline_since = (connected && !self.is_online()).then(|| self.last_heard());
         ApiError::Timeout { waiting_for, offline_since }
     }
+}
+
+/// Replies that mean the same to every operation; the others come back.
+pub(crate) fn common(body: ReplyBody, watch: &mut dyn FnMut(Event)) -> Result<Option<ReplyBody>, ApiError> {
+    match body {
+        ReplyBody::Accepted(accepted) => watch(Event::Accepted(accepted)),
+        ReplyBody::Progress(progress) => watch(Event::Progress(progress)),
+        ReplyBody::Rejected(rejected) => return Err(ApiError::Rejected(rejected.reason, rejected.detail)),
+        other => return Ok(Some(other)),
+    }
+    Ok(None)
+}
+
+/// Whether an outcome comes with a result.
+pub(crate) const fn is_success(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Done | Outcome::Partial)
 }

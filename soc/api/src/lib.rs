@@ -10,6 +10,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -17,12 +18,14 @@ use std::time::Duration;
 use hindcap_wire::message::answer::{Estimate, Sessions};
 use hindcap_wire::message::{
     Accepted, Extract, Manifest, Operation, Outcome, Progress, Reason, ReplyBody, Search, SensorId, State,
-    Status,
+    Status, Ulid,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
+mod crowd;
 mod exchange;
+mod fetch;
 mod mqtt;
 mod receiver;
 
@@ -40,8 +43,12 @@ pub struct Ask {
     pub case: Option<String>,
     /// Give up after this long without a sign of progress.
     pub timeout: Duration,
-    /// How long the sensor may take before the request has no effect any more.
+    /// How long the sensor may take before the request has no effect any more; at most
+    /// [`hindcap_wire::limits::REQUEST_LIFE_SECS_MAX`].
     pub life: Duration,
+    /// Do not wait for the sensor while it is away: leave the request at the broker for when it returns
+    /// ([`ApiError::Queued`]).
+    pub queue: bool,
     /// Set by a signal handler to give up at once.
     pub interrupted: Arc<AtomicBool>,
 }
@@ -56,6 +63,7 @@ impl Ask {
             case: None,
             timeout: Duration::from_secs(120),
             life: Duration::from_secs(3_600),
+            queue: false,
             interrupted: Arc::default(),
         }
     }
@@ -131,6 +139,15 @@ pub enum ApiError {
         /// Where the sensor is offline: when it was last heard of.
         offline_since: Option<Option<Timestamp>>,
     },
+    /// The sensor is away, and the request waits for it at the broker.
+    Queued {
+        /// The request.
+        request: Ulid,
+        /// When it expires there.
+        until: Timestamp,
+        /// When the sensor was last heard of.
+        last_heard: Option<Timestamp>,
+    },
     /// The broker does not want us.
     Denied(String),
     /// The result does not match its checksum, twice.
@@ -167,6 +184,13 @@ impl fmt::Display for ApiError {
                 f.write_str("no sensor of this name has ever been seen at this broker")
             }
             Self::Timeout { waiting_for, .. } => write!(f, "timed out waiting for {waiting_for}"),
+            Self::Queued { request, until, last_heard } => {
+                match last_heard {
+                    Some(at) => write!(f, "offline, last heard of at {at}; ")?,
+                    None => f.write_str("never seen at this broker; ")?,
+                }
+                write!(f, "request {request} is queued until {until}")
+            }
             Self::Denied(reason) => write!(f, "denied: {reason}"),
             Self::Damaged => f.write_str("the result does not match its checksum, even sent again"),
             Self::Protocol(detail) => write!(f, "the sensor sent something that makes no sense: {detail}"),
@@ -180,9 +204,63 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
-/// What can be asked of sensors. `watch` is told what happens meanwhile.
+/// What each of several sensors answered, in the order in which they were asked.
+pub type Answers<T> = Vec<Result<T, ApiError>>;
+
+/// The only answer.
+fn only<T>(answers: Result<Answers<T>, ApiError>) -> Result<T, ApiError> {
+    answers?.pop().unwrap_or_else(|| Err(ApiError::Protocol("nobody was asked".into())))
+}
+
+/// What can be asked of sensors. All of `asks` are asked at once, over one connection; what concerns one of them only stands in
+/// its answer, and an error is what concerns all. `watch` is told what happens meanwhile. The functions without `_all` ask one.
 pub trait Api {
-    /// Packets, as a savefile at `to`. An empty result makes no file.
+    /// Packets, as a savefile for each sensor, at the path of the same number in `to`. An empty result makes no file.
+    ///
+    /// # Errors
+    /// Why nobody can be asked, or that the caller gave up.
+    fn fetch_all(
+        &mut self,
+        asks: &[Ask],
+        extract: &Extract,
+        to: &[PathBuf],
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<Fetched>, ApiError>;
+
+    /// Sessions, newest first.
+    ///
+    /// # Errors
+    /// As [`Api::fetch_all`].
+    fn search_all(
+        &mut self,
+        asks: &[Ask],
+        search: &Search,
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<Sessions>, ApiError>;
+
+    /// What a fetch would read and give.
+    ///
+    /// # Errors
+    /// As [`Api::fetch_all`].
+    fn estimate_all(
+        &mut self,
+        asks: &[Ask],
+        query: &Query,
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<Estimate>, ApiError>;
+
+    /// Has sensors do `operation`, whose whole result is one reply: [`Operation::Hold`] and its like.
+    ///
+    /// # Errors
+    /// As [`Api::fetch_all`].
+    fn order_all(
+        &mut self,
+        asks: &[Ask],
+        operation: &Operation,
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<ReplyBody>, ApiError>;
+
+    /// As [`Api::fetch_all`].
     ///
     /// # Errors
     /// Why there is no result.
@@ -192,9 +270,11 @@ pub trait Api {
         extract: &Extract,
         to: &Path,
         watch: &mut dyn FnMut(Event),
-    ) -> Result<Fetched, ApiError>;
+    ) -> Result<Fetched, ApiError> {
+        only(self.fetch_all(slice::from_ref(ask), extract, &[to.into()], &mut |_, event| watch(event)))
+    }
 
-    /// Sessions, newest first.
+    /// As [`Api::search_all`].
     ///
     /// # Errors
     /// Why there is no result.
@@ -203,9 +283,11 @@ pub trait Api {
         ask: &Ask,
         search: &Search,
         watch: &mut dyn FnMut(Event),
-    ) -> Result<Sessions, ApiError>;
+    ) -> Result<Sessions, ApiError> {
+        only(self.search_all(slice::from_ref(ask), search, &mut |_, event| watch(event)))
+    }
 
-    /// What a fetch would read and give.
+    /// As [`Api::estimate_all`].
     ///
     /// # Errors
     /// Why there is no result.
@@ -214,9 +296,11 @@ pub trait Api {
         ask: &Ask,
         query: &Query,
         watch: &mut dyn FnMut(Event),
-    ) -> Result<Estimate, ApiError>;
+    ) -> Result<Estimate, ApiError> {
+        only(self.estimate_all(slice::from_ref(ask), query, &mut |_, event| watch(event)))
+    }
 
-    /// Has the sensor do `operation`, whose whole result is one reply: [`Operation::Hold`] and its like.
+    /// As [`Api::order_all`].
     ///
     /// # Errors
     /// Why there is no result.
@@ -225,7 +309,9 @@ pub trait Api {
         ask: &Ask,
         operation: &Operation,
         watch: &mut dyn FnMut(Event),
-    ) -> Result<ReplyBody, ApiError>;
+    ) -> Result<ReplyBody, ApiError> {
+        only(self.order_all(slice::from_ref(ask), operation, &mut |_, event| watch(event)))
+    }
 
     /// What sensors say of themselves; of all of them when none is named. Waits at most `timeout`.
     ///

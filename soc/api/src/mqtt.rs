@@ -1,7 +1,7 @@
-//! [`Api`] over an MQTT broker: one connection per request.
+//! [`Api`] over an MQTT broker: one connection for each thing that is asked, of however many sensors.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,29 +11,23 @@ use hindcap_wire::message::answer::{Estimate, Sessions};
 use hindcap_wire::message::status::is_online;
 use hindcap_wire::message::topic::PREFIX;
 use hindcap_wire::message::{
-    self, Channel, Done, Encoding, EstimateOf, Extract, Manifest, Operation, Outcome, ReplyBody, Search,
-    SensorId, SessionsPage, State, Status, Ulid,
+    self, Channel, Done, Encoding, EstimateOf, Extract, Operation, ReplyBody, Search, SensorId, SessionsPage,
+    State, Status, Ulid,
 };
 use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
-use crate::exchange::{Exchange, Step, request, subscriptions};
-use crate::receiver::{Arrival, Receiver, is_sound};
-use crate::{Api, ApiError, Ask, Event, Fetched, SensorView};
+use crate::crowd::{self, Follow, Member};
+use crate::exchange::{Exchange, Step, common, is_success, request, subscriptions};
+use crate::fetch::Fetch;
+use crate::{Answers, Api, ApiError, Ask, Event, Fetched, SensorView};
 
 /// Reads the wall clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Chunks that may arrive before they are acknowledged: a quarter of the window, so that it never runs dry.
-const ACK_CHUNKS: u32 = 4;
-/// Longest time a chunk waits for its acknowledgement.
-const ACK_DELAY: Duration = Duration::from_millis(200);
-/// Silence after which whatever lacks is asked for again; doubled each time.
-const STALL_MIN: Duration = Duration::from_secs(3);
-/// See [`STALL_MIN`].
-const STALL_MAX: Duration = Duration::from_secs(30);
-/// How long to wait for the sensor to say that it has ended, once everything is here and checked.
-const DONE_WAIT: Duration = Duration::from_secs(5);
+/// Sensors asked at a time: with a full window of each, what waits for us at the broker stays below the 1,000 messages that
+/// mosquitto keeps for a client. More are asked after these.
+const AT_ONCE: usize = 48;
 /// Sensors listed at most.
 const SENSORS_MAX: usize = 100_000;
 /// Retained messages come at once; this much silence is their end.
@@ -78,119 +72,111 @@ impl MqttApi {
         Link::start(options, Box::new(|_| None), random).map_err(ApiError::Thread)
     }
 
-    fn exchange<'a>(&self, ask: &'a Ask, operation: Operation) -> Result<Exchange<'a>, ApiError> {
-        let request = request(ask, self.new_id(), (self.clock)(), operation);
-        let link = self.link(subscriptions(&ask.sensor))?;
-        Exchange::new(link, ask, &request, self.encoding)
-    }
-
-    /// Runs `follow` over one exchange; when it fails in the middle the sensor is told.
-    fn run<T>(
+    /// Asks everybody, [`AT_ONCE`] over one connection, and follows the answers by what `follow` makes, for each in its order.
+    fn run<F: Follow>(
         &self,
-        ask: &Ask,
-        operation: Operation,
-        follow: impl FnOnce(&mut Exchange<'_>) -> Result<T, ApiError>,
-    ) -> Result<T, ApiError> {
-        let mut exchange = self.exchange(ask, operation)?;
-        let result = follow(&mut exchange);
-        let over =
-            matches!(result, Ok(_) | Err(ApiError::Rejected(..) | ApiError::Ended(..) | ApiError::Denied(_)));
-        if over {
-            exchange.close()
-        } else {
-            exchange.give_up(self.new_id(), (self.clock)())
+        asks: &[Ask],
+        operation: &Operation,
+        mut follow: impl FnMut(usize) -> F,
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<F::Answer>, ApiError> {
+        let mut answers = Vec::with_capacity(asks.len());
+        for asks in asks.chunks(AT_ONCE) {
+            let mut members = Vec::with_capacity(asks.len());
+            for (number, ask) in (answers.len()..).zip(asks) {
+                let request = request(ask, self.new_id(), (self.clock)(), operation.clone());
+                members.push(Member::new(Exchange::new(ask, &request, self.encoding)?, follow(number)));
+            }
+            let link = self.link(asks.iter().flat_map(|ask| subscriptions(&ask.sensor)).collect())?;
+            answers.extend(crowd::run(link, members, &|| (self.new_id(), (self.clock)()), watch)?);
         }
-        result
+        Ok(answers)
     }
 }
 
-/// Replies that mean the same to every operation; the others come back.
-fn common(body: ReplyBody, watch: &mut dyn FnMut(Event)) -> Result<Option<ReplyBody>, ApiError> {
-    match body {
-        ReplyBody::Accepted(accepted) => watch(Event::Accepted(accepted)),
-        ReplyBody::Progress(progress) => watch(Event::Progress(progress)),
-        ReplyBody::Rejected(rejected) => return Err(ApiError::Rejected(rejected.reason, rejected.detail)),
-        other => return Ok(Some(other)),
+/// Follows replies that need nothing but themselves.
+struct Replies<F>(F);
+
+impl<T, F: FnMut(ReplyBody) -> Result<Option<T>, ApiError>> Follow for Replies<F> {
+    type Answer = T;
+
+    fn take(
+        &mut self,
+        _: &mut Exchange<'_>,
+        step: Step,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Option<T>, ApiError> {
+        let Step::Reply(body) = step else { return Ok(None) };
+        common(*body, watch)?.map_or(Ok(None), &mut self.0)
     }
-    Ok(None)
+}
+
+/// Follows a list of sessions, which comes in pages.
+fn paged() -> impl FnMut(ReplyBody) -> Result<Option<Sessions>, ApiError> {
+    let mut pages = BTreeMap::new();
+    move |body| match body {
+        ReplyBody::Sessions(page) if page.pages <= SEARCH_SESSIONS_MAX => {
+            pages.insert(page.page, page);
+            Ok(None)
+        }
+        ReplyBody::Done(done) => match join(std::mem::take(&mut pages)) {
+            Some(sessions) => Ok(Some(sessions)),
+            None if is_success(done.outcome) => {
+                Err(ApiError::Protocol("the list of sessions came in parts only".into()))
+            }
+            None => Err(ApiError::Ended(done.outcome, done.detail)),
+        },
+        _ => Ok(None),
+    }
 }
 
 impl Api for MqttApi {
-    fn fetch(
+    fn fetch_all(
         &mut self,
-        ask: &Ask,
+        asks: &[Ask],
         extract: &Extract,
-        to: &Path,
-        watch: &mut dyn FnMut(Event),
-    ) -> Result<Fetched, ApiError> {
-        self.run(ask, Operation::Extract(extract.clone()), |exchange| Fetch::new(exchange, to).run(watch))
+        to: &[PathBuf],
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<Fetched>, ApiError> {
+        let place = |number: usize| Fetch::new(to.get(number).map_or(Path::new(""), PathBuf::as_path));
+        self.run(asks, &Operation::Extract(extract.clone()), place, watch)
     }
 
-    fn search(
+    fn search_all(
         &mut self,
-        ask: &Ask,
+        asks: &[Ask],
         search: &Search,
-        watch: &mut dyn FnMut(Event),
-    ) -> Result<Sessions, ApiError> {
-        self.run(ask, Operation::Search(search.clone()), |exchange| {
-            let mut pages = BTreeMap::new();
-            loop {
-                let Step::Reply(body) = exchange.step(watch)? else { continue };
-                match common(*body, watch)? {
-                    Some(ReplyBody::Sessions(page)) if page.pages <= SEARCH_SESSIONS_MAX => {
-                        pages.insert(page.page, page);
-                    }
-                    Some(ReplyBody::Done(done)) => match join(std::mem::take(&mut pages)) {
-                        Some(sessions) => return Ok(sessions),
-                        None if is_success(done.outcome) => {
-                            return Err(ApiError::Protocol("the list of sessions came in parts only".into()));
-                        }
-                        None => return Err(ApiError::Ended(done.outcome, done.detail)),
-                    },
-                    _ => {}
-                }
-            }
-        })
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<Sessions>, ApiError> {
+        self.run(asks, &Operation::Search(search.clone()), |_| Replies(paged()), watch)
     }
 
-    fn estimate(
+    fn estimate_all(
         &mut self,
-        ask: &Ask,
+        asks: &[Ask],
         query: &Query,
-        watch: &mut dyn FnMut(Event),
-    ) -> Result<Estimate, ApiError> {
-        self.run(ask, Operation::Estimate(EstimateOf { query: query.clone() }), |exchange| {
-            loop {
-                let Step::Reply(body) = exchange.step(watch)? else { continue };
-                match common(*body, watch)? {
-                    Some(ReplyBody::Estimate(estimate)) => return Ok(estimate),
-                    Some(ReplyBody::Done(Done { outcome, detail })) => {
-                        return Err(ApiError::Ended(outcome, detail));
-                    }
-                    _ => {}
-                }
-            }
-        })
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<Estimate>, ApiError> {
+        let take = |body| match body {
+            ReplyBody::Estimate(estimate) => Ok(Some(estimate)),
+            ReplyBody::Done(Done { outcome, detail }) => Err(ApiError::Ended(outcome, detail)),
+            _ => Ok(None),
+        };
+        let operation = Operation::Estimate(EstimateOf { query: query.clone() });
+        self.run(asks, &operation, |_| Replies(take), watch)
     }
 
-    fn order(
+    fn order_all(
         &mut self,
-        ask: &Ask,
+        asks: &[Ask],
         operation: &Operation,
-        watch: &mut dyn FnMut(Event),
-    ) -> Result<ReplyBody, ApiError> {
-        self.run(ask, operation.clone(), |exchange| {
-            loop {
-                let Step::Reply(body) = exchange.step(watch)? else { continue };
-                match common(*body, watch)? {
-                    Some(ReplyBody::Done(Done { outcome, detail })) => {
-                        return Err(ApiError::Ended(outcome, detail));
-                    }
-                    Some(body) => return Ok(body),
-                    None => {}
-                }
-            }
-        })
+        watch: &mut dyn FnMut(&SensorId, Event),
+    ) -> Result<Answers<ReplyBody>, ApiError> {
+        let take = |body| match body {
+            ReplyBody::Done(Done { outcome, detail }) => Err(ApiError::Ended(outcome, detail)),
+            body => Ok(Some(body)),
+        };
+        self.run(asks, operation, |_| Replies(take), watch)
     }
 
     fn sensors(&mut self, sensor: Option<&SensorId>, timeout: Duration) -> Result<Vec<SensorView>, ApiError> {
@@ -249,10 +235,6 @@ fn view(sensor: SensorId, state: Option<State>, status: Option<Status>) -> Senso
     SensorView { sensor, online, state, status }
 }
 
-fn is_success(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Done | Outcome::Partial)
-}
-
 /// All pages as one list; `None` when one is missing.
 fn join(pages: BTreeMap<u32, SessionsPage>) -> Option<Sessions> {
     let expected = pages.values().next()?.pages;
@@ -263,163 +245,4 @@ fn join(pages: BTreeMap<u32, SessionsPage>) -> Option<Sessions> {
     let mut sessions = pages.next()?;
     pages.for_each(|page| sessions.rows.extend(page.rows));
     Some(sessions)
-}
-
-/// One extraction on its way to us.
-struct Fetch<'a, 'b> {
-    exchange: &'a mut Exchange<'b>,
-    to: &'a Path,
-    receiver: Option<Receiver>,
-    unacknowledged: u32,
-    arrived_at: Instant,
-    asked_at: Instant,
-    stall: Duration,
-    damaged_before: bool,
-}
-
-impl<'a, 'b> Fetch<'a, 'b> {
-    fn new(exchange: &'a mut Exchange<'b>, to: &'a Path) -> Self {
-        let now = Instant::now();
-        Self {
-            exchange,
-            to,
-            receiver: None,
-            unacknowledged: 0,
-            arrived_at: now,
-            asked_at: now,
-            stall: STALL_MIN,
-            damaged_before: false,
-        }
-    }
-
-    fn file_error(&self, error: std::io::Error) -> ApiError {
-        ApiError::File { path: self.to.into(), error }
-    }
-
-    fn run(mut self, watch: &mut dyn FnMut(Event)) -> Result<Fetched, ApiError> {
-        loop {
-            match self.exchange.step(watch)? {
-                Step::Reply(body) => match common(*body, watch)? {
-                    Some(ReplyBody::Manifest(manifest)) => self.manifest(*manifest, watch)?,
-                    Some(ReplyBody::Done(done)) => return self.ended(done),
-                    _ => {}
-                },
-                Step::Chunk(chunk) => {
-                    let arrival = self.receiver.as_mut().map(|receiver| receiver.take(&chunk)).transpose();
-                    if arrival.map_err(|error| self.file_error(error))? == Some(Arrival::New) {
-                        self.exchange.progressed();
-                        (self.arrived_at, self.stall) = (Instant::now(), STALL_MIN);
-                        self.unacknowledged += 1;
-                        watch(Event::Arrived(self.receiver.as_ref().map_or(0, Receiver::bytes)));
-                    }
-                }
-                // The request was repeated, which makes the sensor send again.
-                Step::Connected | Step::Nothing => {}
-            }
-            if self.receiver.as_ref().is_some_and(Receiver::is_complete) {
-                if self.is_verified()? {
-                    return self.complete(watch);
-                }
-            } else {
-                self.acknowledge_if_due();
-            }
-        }
-    }
-
-    fn manifest(&mut self, manifest: Manifest, watch: &mut dyn FnMut(Event)) -> Result<(), ApiError> {
-        if self.receiver.as_ref().is_some_and(|receiver| receiver.manifest().sha256 == manifest.sha256) {
-            // The sensor starts at the first chunk again unless it is told.
-            self.send_ack(false);
-            return Ok(());
-        }
-        if !is_sound(&manifest) || manifest.job != self.exchange.id {
-            return Err(ApiError::Protocol("a manifest that contradicts itself".into()));
-        }
-        watch(Event::Manifest(Box::new(manifest.clone())));
-        self.receiver = None;
-        let receiver = Receiver::create(manifest, self.to).map_err(|error| self.file_error(error))?;
-        self.receiver = Some(receiver);
-        self.arrived_at = Instant::now();
-        Ok(())
-    }
-
-    fn send_ack(&mut self, resend: bool) {
-        if let Some(receiver) = &self.receiver {
-            self.exchange.acknowledge(&receiver.ack(resend));
-            self.unacknowledged = 0;
-            self.asked_at = Instant::now();
-        }
-    }
-
-    fn acknowledge_if_due(&mut self) {
-        let waiting = self.arrived_at.max(self.asked_at).elapsed();
-        let due = self.unacknowledged >= ACK_CHUNKS || self.unacknowledged > 0 && waiting >= ACK_DELAY;
-        if due {
-            self.send_ack(false);
-        } else if self.receiver.is_some() && waiting >= self.stall {
-            self.stall = (self.stall * 2).min(STALL_MAX);
-            self.send_ack(true);
-        }
-    }
-
-    /// Checks the whole before the sensor may forget it.
-    fn is_verified(&mut self) -> Result<bool, ApiError> {
-        let verified = self.receiver.as_mut().map(Receiver::verify).transpose();
-        let fine = verified.map_err(|error| self.file_error(error))?.unwrap_or(false);
-        if !fine {
-            if self.damaged_before {
-                return Err(ApiError::Damaged);
-            }
-            self.damaged_before = true;
-            self.exchange.ask_again();
-            self.send_ack(true);
-        }
-        Ok(fine)
-    }
-
-    fn complete(mut self, watch: &mut dyn FnMut(Event)) -> Result<Fetched, ApiError> {
-        let deadline = Instant::now() + DONE_WAIT;
-        self.send_ack(false);
-        let mut done = None;
-        while done.is_none() && Instant::now() < deadline {
-            match self.exchange.step(watch) {
-                Ok(Step::Reply(body)) => {
-                    if let ReplyBody::Done(end) = *body {
-                        done = Some(end);
-                    }
-                }
-                Ok(Step::Connected) => self.send_ack(false),
-                Ok(_) if self.asked_at.elapsed() >= Duration::from_secs(1) => self.send_ack(false),
-                Ok(_) => {}
-                // Everything is here: silence now is no failure.
-                Err(_) => break,
-            }
-        }
-        self.placed(done)
-    }
-
-    fn placed(self, done: Option<Done>) -> Result<Fetched, ApiError> {
-        let path = self.to.to_path_buf();
-        let Some(receiver) = self.receiver else {
-            return Err(ApiError::Protocol("the end without a manifest".into()));
-        };
-        let manifest = receiver.manifest().clone();
-        let done = done.unwrap_or_else(|| Done {
-            outcome: if manifest.answer.is_partial() { Outcome::Partial } else { Outcome::Done },
-            detail: String::new(),
-        });
-        let empty = manifest.packets == 0;
-        let path = if empty {
-            None
-        } else {
-            Some(receiver.place().map_err(|error| ApiError::File { path, error })?)
-        };
-        Ok(Fetched { manifest, outcome: done.outcome, detail: done.detail, path })
-    }
-
-    /// The sensor says that it is over before everything is here: an empty result, or none.
-    fn ended(self, done: Done) -> Result<Fetched, ApiError> {
-        let complete = self.receiver.as_ref().is_some_and(Receiver::is_complete);
-        if complete { self.placed(Some(done)) } else { Err(ApiError::Ended(done.outcome, done.detail)) }
-    }
 }

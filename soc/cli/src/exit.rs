@@ -34,7 +34,7 @@ pub(crate) const fn of_error(error: &ApiError) -> Code {
         ApiError::Rejected(reason, _) if reason.is_denial() => Code::Denied,
         ApiError::Denied(_) => Code::Denied,
         ApiError::Ended(outcome, _) => of_outcome(*outcome),
-        ApiError::Timeout { .. } => Code::Offline,
+        ApiError::Timeout { .. } | ApiError::Queued { .. } => Code::Offline,
         _ => Code::Error,
     }
 }

@@ -12,6 +12,7 @@ use hindcap_wire::message::Operation;
 use hindcap_wire::time::Timestamp;
 
 mod args;
+mod beside;
 mod commands;
 mod exit;
 mod extcap;

@@ -1,5 +1,6 @@
 //! What a person sees: progress on stderr while it is a terminal, the status as text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
@@ -7,7 +8,7 @@ use hindcap_soc_api::{Event, SensorView};
 use hindcap_wire::counted::Counted;
 use hindcap_wire::drops::DropCause;
 use hindcap_wire::message::answer::Bytes;
-use hindcap_wire::message::{CardStatus, Status, WearStatus};
+use hindcap_wire::message::{CardStatus, SensorId, Status, WearStatus};
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -15,19 +16,23 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(crate) struct Watcher {
     quiet: bool,
     verbose: bool,
+    /// Whether several sensors are asked, so that each line says of whom it is.
+    many: bool,
     bar: Option<ProgressBar>,
+    /// Of each result on its way: its size and what is here of it, bytes.
+    results: BTreeMap<SensorId, (u64, u64)>,
     disconnected: Option<String>,
 }
 
 impl Watcher {
-    pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
+    pub(crate) fn new(quiet: bool, verbose: bool, many: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = (terminal && !quiet).then(|| {
             let bar = ProgressBar::new_spinner().with_message("connecting");
             bar.enable_steady_tick(std::time::Duration::from_millis(120));
             bar
         });
-        Self { quiet, verbose, bar, disconnected: None }
+        Self { quiet, verbose, many, bar, results: BTreeMap::new(), disconnected: None }
     }
 
     fn line(&self, text: &str) {
@@ -38,7 +43,8 @@ impl Watcher {
         }
     }
 
-    fn message(&self, text: String) {
+    fn message(&self, sensor: &SensorId, text: &str) {
+        let text = if self.many { format!("{sensor}: {text}") } else { text.to_owned() };
         if self.verbose {
             self.line(&text);
         }
@@ -47,51 +53,56 @@ impl Watcher {
         }
     }
 
-    pub(crate) fn see(&mut self, event: &Event) {
+    pub(crate) fn see(&mut self, sensor: &SensorId, event: &Event) {
         match event {
             Event::Connected => {
                 if self.disconnected.take().is_some() {
                     self.line("connected to the broker again");
                 }
-                self.message("asking".into());
+                self.message(sensor, "asking");
             }
             Event::Disconnected(reason) if self.disconnected.as_ref() != Some(reason) => {
                 self.line(&format!("no connection to the broker: {reason}; trying again"));
                 self.disconnected = Some(reason.clone());
             }
+            // Of many the table tells in the end.
+            Event::Offline(_) if self.many => self.message(sensor, "offline"),
             Event::Offline(Some(since)) => {
                 self.line(&format!("the sensor is offline, last heard of at {since}; waiting for it"));
             }
             Event::Offline(None) => self.line("this broker has never seen the sensor; waiting for it"),
             Event::Accepted(accepted) if accepted.queued_before > 0 => {
-                self.message(format!("accepted, {} before us", accepted.queued_before));
+                self.message(sensor, &format!("accepted, {} before us", accepted.queued_before));
             }
-            Event::Accepted(_) => self.message("accepted".into()),
+            Event::Accepted(_) => self.message(sensor, "accepted"),
             Event::Progress(progress) => {
                 let (done, all) = (progress.segments_done, progress.segments);
-                self.message(format!(
-                    "searching, {done} of {all} segments, {}",
-                    Counted(progress.packets, "packet")
-                ));
+                let packets = Counted(progress.packets, "packet");
+                self.message(sensor, &format!("searching, {done} of {all} segments, {packets}"));
             }
             Event::Manifest(manifest) => {
-                self.message(format!("{} packets, {}", manifest.packets, Bytes(manifest.bytes)));
-                self.start_bar(manifest.bytes);
+                let packets = Counted(manifest.packets, "packet");
+                self.message(sensor, &format!("{packets}, {}", Bytes(manifest.bytes)));
+                self.results.insert(sensor.clone(), (manifest.bytes, 0));
+                self.start_bar();
             }
             Event::Arrived(bytes) => {
+                if let Some((_, here)) = self.results.get_mut(sensor) {
+                    *here = *bytes;
+                }
                 if let Some(bar) = &self.bar {
-                    bar.set_position(*bytes);
+                    bar.set_position(self.results.values().map(|(_, here)| here).sum());
                 }
             }
             _ => {}
         }
     }
 
-    fn start_bar(&self, bytes: u64) {
+    fn start_bar(&self) {
         let template = "{bar:40} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
         if let (Some(bar), Ok(style)) = (&self.bar, ProgressStyle::with_template(template)) {
             bar.set_style(style);
-            bar.set_length(bytes);
+            bar.set_length(self.results.values().map(|(all, _)| all).sum());
         }
     }
 

@@ -56,10 +56,15 @@ fn the_command_prints_and_exits_as_documented() {
     let output = analyst.run("fetch -w - --max-bytes 1MB");
     assert!(output.status.success() && output.stdout == bytes(1_000_000));
     assert!(String::from_utf8(output.stderr).unwrap().ends_with("Created - (976.6 KiB, 12 packets)\n"));
-    let (code, json) = analyst.says("fetch --json -w case.pcapng");
+    let (code, json) = analyst.says("fetch --json -w other.pcap");
     assert!(
-        code == Some(0) && json.contains(r#""file":"case.pcapng""#) && json.contains(r#""format":"pcapng""#)
+        code == Some(0) && json.contains(r#""file":"other.pcap""#) && json.contains(r#""format":"pcap""#)
     );
+    // What a sensor sends is read before it becomes a pcapng file; this one sends no savefile.
+    let nonsense = analyst.run("fetch -w case.pcapng");
+    assert_eq!(nonsense.status.code(), Some(2));
+    let said = String::from_utf8(nonsense.stderr).unwrap();
+    assert!(said.contains("what branch-12 sent cannot be read"), "{said}");
     let empty = analyst.run("fetch -c 0 -w none.pcap");
     assert!(empty.status.code() == Some(1) && empty.stdout.is_empty());
     assert!(String::from_utf8(empty.stderr).unwrap().contains("no such traffic"));

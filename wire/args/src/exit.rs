@@ -16,7 +16,7 @@ pub enum Code {
     OutOfRetention = 3,
     /// Denied.
     Denied = 4,
-    /// A result, but not all of it: damage, gaps, limits.
+    /// A result, but not all of it: damage, gaps, limits; some of several sensors did not answer.
     Partial = 5,
     /// Time-out, or the other side is offline.
     Offline = 6,
@@ -25,7 +25,7 @@ pub enum Code {
 /// The paragraph of `--help`.
 pub const HELP: &str = "\
 Exit codes: 0 done, 1 nothing matched, 2 usage or error, 3 out of retention, 4 denied, 5 partial result (damaged input, \
-gaps, limits), 6 time-out or offline.";
+gaps, limits, some of several sensors), 6 time-out or offline.";
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {

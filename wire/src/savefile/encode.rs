@@ -5,7 +5,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::drops::DropCause;
 use crate::limits::CAPLEN_MAX;
+use crate::message::answer::Answer;
 use crate::packet::{Interface, LinkType, Packet};
 use crate::pcap;
 use crate::pcapng::write::{
@@ -62,6 +64,20 @@ pub struct Statistics {
     pub dropped_interface: u64,
     /// Packets dropped between the interface and the store.
     pub dropped_system: u64,
+}
+
+impl Statistics {
+    /// Those of an interface that gave `received` packets to the result of `answer`. The first one carries the drops: the
+    /// recorder counts them for the whole tap.
+    #[must_use]
+    pub fn of(answer: &Answer, is_first: bool, received: u64) -> Self {
+        let at = answer.span.map(|span| span.last).unwrap_or_default();
+        if !is_first {
+            return Self { at, received, ..Self::default() };
+        }
+        let dropped_interface = answer.drops.get(DropCause::Interface);
+        Self { at, received, dropped_interface, dropped_system: answer.drops.total() - dropped_interface }
+    }
 }
 
 /// Encodes one savefile. Order: [`Encoder::start`], then interfaces and packets as they come, then statistics, then

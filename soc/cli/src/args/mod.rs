@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use hindcap_args::{Nanos, parse_duration};
 use hindcap_soc_api::Broker;
+use hindcap_wire::limits::REQUEST_LIFE_SECS_MAX;
 use hindcap_wire::message::Ulid;
+use hindcap_wire::time::NANOS_PER_SEC;
 
 use crate::exit;
 
@@ -164,15 +166,28 @@ pub(crate) struct Target {
     pub(crate) connection: Connection,
     #[command(flatten)]
     pub(crate) whom: Whom,
-    /// Give up after this long without progress; an offline sensor is waited for
+    /// Give up after this long without progress; an offline sensor is waited for when it is the only one
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = parse_duration)]
     pub(crate) timeout: Nanos,
+    /// Do not wait for a sensor that is offline: leave the request at the broker until --expires; so it is with several sensors
+    #[arg(long)]
+    pub(crate) queue: bool,
+    /// How long the request may take, waiting at the broker included; at most 7d [default: 1h, or twice --timeout]
+    #[arg(long, value_name = "DURATION", value_parser = parse_life)]
+    pub(crate) expires: Option<Nanos>,
     /// Why, for the sensor's audit record
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     /// The case it belongs to
     #[arg(long, value_name = "TEXT")]
     pub(crate) case: Option<String>,
+}
+
+/// How long a request may live.
+fn parse_life(text: &str) -> Result<Nanos, String> {
+    let life = parse_duration(text).map_err(|error| error.to_string())?;
+    let longest = REQUEST_LIFE_SECS_MAX * NANOS_PER_SEC;
+    if life.0 > longest { Err("sensors take no request that lives longer than 7d".into()) } else { Ok(life) }
 }
 
 /// What is printed.

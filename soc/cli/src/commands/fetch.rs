@@ -15,7 +15,6 @@ use super::{Context, list, page, print, print_json};
 use crate::args;
 use crate::exit::{Code, Failure};
 use crate::gather::{self, Gathered, Part, Wanted};
-use crate::report::Watcher;
 
 /// A result in JSON.
 #[derive(Serialize)]
@@ -23,6 +22,7 @@ struct FetchedJson<'a> {
     file: Option<&'a Path>,
     packets: u64,
     bytes: u64,
+    duplicates: u64,
     sensors: &'a [Part],
 }
 
@@ -41,14 +41,16 @@ fn deliver(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Failure> {
     let query = cx.query(&args.query, &args.ask.output)?;
     let asks = cx.asks(&args.ask, Some(&query))?;
     let limits = Limits { max_bytes: args.max_bytes, max_packets: args.max_packets, snaplen: args.snaplen };
-    let wanted = Wanted { extract: Extract { query, limits, format: args.format() } };
+    let wanted =
+        Wanted { extract: Extract { query, limits, format: args.format() }, comment: args.comment.clone() };
     let to_stdout = args.write.as_deref() == Some(Path::new("-"));
     let to = args.write.clone().unwrap_or_else(|| default_name(cx, args, &asks));
     // What is not the result itself is received out of the way.
     let spool = (to_stdout || args.zip).then(tempfile::tempdir).transpose().map_err(Failure::new)?;
     let received = spool.as_ref().map_or_else(|| to.clone(), |dir| dir.path().join("result"));
-    let mut watcher = Watcher::new(args.ask.output.quiet, cx.verbose);
-    let gathered = gather::gather(cx.api, &asks, &wanted, &received, &mut |_, event| watcher.see(&event));
+    let mut watcher = cx.watcher(&args.ask.output, &asks);
+    let gathered =
+        gather::gather(cx.api, &asks, &wanted, &received, &mut |sensor, event| watcher.see(sensor, &event));
     watcher.end();
     let mut gathered = gathered?;
     if let Some(path) = gathered.file.take() {
@@ -105,8 +107,8 @@ fn tell(args: &args::Fetch, gathered: &Gathered, to_stdout: bool) -> Result<(), 
     }
     let sensors = gathered.parts.as_slice();
     if args.ask.output.json && !to_stdout {
-        let Gathered { packets, bytes, .. } = *gathered;
-        return print_json(&FetchedJson { file, packets, bytes, sensors });
+        let Gathered { packets, bytes, duplicates, .. } = *gathered;
+        return print_json(&FetchedJson { file, packets, bytes, duplicates, sensors });
     }
     if !args.ask.output.quiet {
         eprint!("{}", gathered.text());

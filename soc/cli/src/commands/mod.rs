@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use hindcap_soc_api::{Api, Ask, Event};
+use hindcap_soc_api::{Answers, Api, ApiError, Ask, Event};
 use hindcap_wire::message::SensorId;
 use hindcap_wire::query::Query;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::report::Watcher;
 
 mod fetch;
 mod list;
+mod many;
 mod order;
 mod package;
 mod page;
@@ -55,21 +56,38 @@ impl Context<'_> {
         Ok(query)
     }
 
+    /// Asks all of `asks` by `run`, while what happens is shown.
+    fn ask_all<T>(
+        &mut self,
+        args: &args::Ask,
+        asks: &[Ask],
+        run: impl FnOnce(&mut dyn Api, &mut dyn FnMut(&SensorId, Event)) -> Result<Answers<T>, ApiError>,
+    ) -> Result<Answers<T>, Failure> {
+        let mut watcher = self.watcher(&args.output, asks);
+        let answers = run(self.api, &mut |sensor, event| watcher.see(sensor, &event));
+        watcher.end();
+        Ok(answers?)
+    }
+
     /// Asks one sensor by `run`, while what happens is shown.
     fn ask<T, E: Into<Failure>>(
         &mut self,
         args: &args::Ask,
-        query: Option<&Query>,
         run: impl FnOnce(&mut dyn Api, &Ask, &mut dyn FnMut(Event)) -> Result<T, E>,
     ) -> Result<T, Failure> {
-        let asks = self.asks(args, query)?;
+        let asks = self.asks(args, None)?;
         let [ask] = asks.as_slice() else {
             return Err(Failure::new(format!("this command asks one sensor, and {} fit", asks.len())));
         };
-        let mut watcher = Watcher::new(args.output.quiet, self.verbose);
-        let result = run(self.api, ask, &mut |event| watcher.see(&event));
+        let mut watcher = self.watcher(&args.output, &asks);
+        let result = run(self.api, ask, &mut |event| watcher.see(&ask.sensor, &event));
         watcher.end();
         result.map_err(Into::into)
+    }
+
+    /// Shows what happens while `asks` are asked.
+    fn watcher(&self, output: &args::Output, asks: &[Ask]) -> Watcher {
+        Watcher::new(output.quiet, self.verbose, asks.len() > 1)
     }
 
     /// How each sensor is asked that the command is for; why these is told.
@@ -78,7 +96,9 @@ impl Context<'_> {
         if !args.output.quiet {
             chosen.why.iter().for_each(|line| eprintln!("hindcap: {line}"));
         }
-        Ok(chosen.sensors.into_iter().map(|sensor| self.ask_of(sensor, &args.target)).collect())
+        let many = chosen.sensors.len() > 1;
+        let ask = |sensor| Ask { queue: many || args.target.queue, ..self.ask_of(sensor, &args.target) };
+        Ok(chosen.sensors.into_iter().map(ask).collect())
     }
 
     fn ask_of(&self, sensor: SensorId, target: &args::Target) -> Ask {
@@ -87,7 +107,7 @@ impl Context<'_> {
         ask.case.clone_from(&target.case);
         ask.timeout = target.timeout.into();
         // The sensor may be away for as long as we wait, and then needs time of its own.
-        ask.life = ask.life.max(ask.timeout * 2);
+        ask.life = target.expires.map_or_else(|| ask.life.max(ask.timeout * 2), Into::into);
         ask.interrupted = Arc::clone(&self.interrupted);
         ask
     }

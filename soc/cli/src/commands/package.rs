@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use crate::args;
 use crate::exit::Failure;
 use crate::gather::{self, Gathered, Part, Wanted};
+use crate::{args, beside};
 
 /// What goes with a savefile.
 pub(super) struct Papers<'a> {
@@ -35,6 +35,7 @@ struct Json<'a> {
     request: &'a Extract,
     packets: u64,
     bytes: u64,
+    duplicates: u64,
     sensors: &'a [Part],
 }
 
@@ -49,6 +50,7 @@ impl Papers<'_> {
             request: &self.wanted.extract,
             packets: self.gathered.packets,
             bytes: self.gathered.bytes,
+            duplicates: self.gathered.duplicates,
             sensors: &self.gathered.parts,
         };
         serde_json::to_vec_pretty(&json).map_err(Failure::new)
@@ -101,22 +103,10 @@ fn copy(from: &mut impl io::Read, to: &mut impl Write) -> io::Result<Vec<u8>> {
 /// # Errors
 /// A file cannot be read or written.
 pub(super) fn write(papers: &Papers<'_>, savefile: &Path, to: &Path) -> Result<(), Failure> {
-    let fail = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", to.display()));
-    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let beside =
-        tempfile::Builder::new().permissions(readable()).tempfile_in(dir).map_err(|error| fail(&error))?;
     let extension = if papers.wanted.extract.format == Format::Pcapng { "pcapng" } else { "pcap" };
     let stem = to.file_stem().map_or_else(|| "result".into(), |stem| stem.to_string_lossy());
     let name = format!("{}.{extension}", if stem.is_empty() || stem == "-" { "result".into() } else { stem });
-    fill(papers, savefile, &name, beside.as_file()).map_err(|error| fail(&error.message))?;
-    beside.as_file().sync_all().map_err(|error| fail(&error))?;
-    beside.persist(to).map_err(|error| fail(&error.error))?;
-    Ok(())
-}
-
-/// As any file that is made, less the umask; a temporary file is private otherwise.
-fn readable() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o666)
+    beside::write(to, |file| fill(papers, savefile, &name, file))
 }
 
 fn fill(papers: &Papers<'_>, savefile: &Path, name: &str, to: &File) -> Result<(), Failure> {

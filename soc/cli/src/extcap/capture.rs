@@ -81,7 +81,7 @@ pub(super) fn fetch(
     limits: Limits,
     to: &Path,
 ) -> Result<Part, Failure> {
-    let wanted = Wanted { extract: Extract { query, limits, format: Format::Pcapng } };
+    let wanted = Wanted { extract: Extract { query, limits, format: Format::Pcapng }, comment: None };
     let ask = Ask {
         reason: args.reason.clone(),
         case: args.case.clone(),
@@ -89,8 +89,8 @@ pub(super) fn fetch(
         interrupted: Arc::clone(&cx.interrupted),
         ..Ask::new(sensor.clone())
     };
-    let mut watcher = Watcher::new(false, cx.verbose);
-    let gathered = gather(cx.api, &[ask], &wanted, to, &mut |_, event| watcher.see(&event));
+    let mut watcher = Watcher::new(false, cx.verbose, false);
+    let gathered = gather(cx.api, &[ask], &wanted, to, &mut |sensor, event| watcher.see(sensor, &event));
     watcher.end();
     gathered?.parts.pop().ok_or_else(|| Failure::new("nobody was asked"))
 }

@@ -17,20 +17,26 @@
 //!
 //! Nothing is printed here.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hindcap_soc_api::{Api, Ask, Event};
+use hindcap_soc_api::{Api, ApiError, Ask, Event, Fetched};
 use hindcap_wire::message::answer::Answer;
-use hindcap_wire::message::{Extract, SensorId};
+use hindcap_wire::message::{Extract, Format, SensorId};
 
+mod merge;
 mod part;
 mod route;
 mod sites;
 
-pub(crate) use part::{Part, table};
+pub(crate) use part::{Part, state, table};
 pub(crate) use route::choose;
 pub(crate) use sites::{Site, Sites};
 
+use merge::{Given, Merged, merge};
+
+use crate::beside;
 use crate::exit::{Code, Failure};
 
 /// What is to be fetched.
@@ -38,6 +44,8 @@ use crate::exit::{Code, Failure};
 pub(crate) struct Wanted {
     /// The request: query, limits and the format of the file.
     pub(crate) extract: Extract,
+    /// A remark that a pcapng result carries.
+    pub(crate) comment: Option<String>,
 }
 
 /// What they gave together.
@@ -49,6 +57,8 @@ pub(crate) struct Gathered {
     pub(crate) packets: u64,
     /// Its size, bytes.
     pub(crate) bytes: u64,
+    /// Packets of it that an other sensor had seen before.
+    pub(crate) duplicates: u64,
     /// Who gave what, in the order in which they were asked.
     pub(crate) parts: Vec<Part>,
 }
@@ -95,11 +105,74 @@ pub(crate) fn gather(
     to: &Path,
     watch: &mut dyn FnMut(&SensorId, Event),
 ) -> Result<Gathered, Failure> {
-    let [ask] = asks else { return Err(Failure::new("packets of several sensors in one file: not yet")) };
-    let sensor = ask.sensor.clone();
-    let result = api.fetch(ask, &wanted.extract, to, &mut |event| watch(&sensor, event));
-    let (packets, bytes) =
-        result.as_ref().map_or((0, 0), |fetched| (fetched.manifest.packets, fetched.manifest.bytes));
-    let file = result.as_ref().ok().and_then(|fetched| fetched.path.clone());
-    Ok(Gathered { file, packets, bytes, parts: vec![Part { sensor, result }] })
+    let format = wanted.extract.format;
+    // Next to the result, so that what arrives fits where the result has to fit.
+    let folder = tempfile::Builder::new()
+        .prefix(".hindcap-")
+        .tempdir_in(beside::folder(to))
+        .map_err(|error| Failure::new(format!("{}: {error}", to.display())))?;
+    let places: Vec<PathBuf> = (0..asks.len()).map(|place| folder.path().join(place.to_string())).collect();
+    let answers = api.fetch_all(asks, &wanted.extract, &places, watch)?;
+    if let Some(Err(ApiError::File { error, .. })) =
+        answers.iter().find(|answer| matches!(answer, Err(ApiError::File { .. })))
+    {
+        // It is our disk: what one could not write, no other can.
+        return Err(Failure::new(format!("{}: {error}", to.display())));
+    }
+    let mut parts: Vec<Part> =
+        asks.iter().zip(answers).map(|(ask, result)| Part::new(ask.sensor.clone(), result)).collect();
+    let given: Vec<Given<'_>> =
+        parts.iter().enumerate().filter_map(|(place, part)| part.given(place)).collect();
+    let (merged, file) = match given.as_slice() {
+        [] => (Merged::default(), None),
+        // The savefile of one sensor is what was asked for, as it came, unless there is something to be added.
+        [one] if format == Format::Pcap || wanted.comment.is_none() && parts.len() == 1 => {
+            fs::rename(one.path, to).map_err(|error| Failure::new(format!("{}: {error}", to.display())))?;
+            (
+                Merged { packets: one.manifest.packets, bytes: one.manifest.bytes, ..Merged::default() },
+                Some(to.into()),
+            )
+        }
+        given => {
+            let interrupted = asks.first().map(|ask| Arc::clone(&ask.interrupted)).unwrap_or_default();
+            let about = about(wanted, asks, &parts);
+            let merged = beside::write(to, |file| merge(given, format, &about, file, &interrupted))?;
+            (merged, Some(to.into()))
+        }
+    };
+    let took: Vec<usize> = given.iter().map(|given| given.place).collect();
+    for (place, duplicates) in took.into_iter().zip(&merged.duplicates) {
+        parts[place].duplicates = *duplicates;
+    }
+    for Fetched { path, .. } in parts.iter_mut().filter_map(|part| part.result.as_mut().ok()) {
+        // What was received apart is gone now.
+        *path = file.clone().filter(|_| path.is_some());
+    }
+    let duplicates = merged.duplicates.iter().sum();
+    Ok(Gathered { file, packets: merged.packets, bytes: merged.bytes, duplicates, parts })
+}
+
+/// What a pcapng result says of itself first; of one sensor the lines that the sensor itself writes. One line each: what a
+/// person wrote cannot pass for another line.
+fn about(wanted: &Wanted, asks: &[Ask], parts: &[Part]) -> Vec<String> {
+    let mut lines: Vec<String> = match parts {
+        [Part { sensor, result: Ok(Fetched { manifest, .. }), .. }] => {
+            vec![format!("sensor: {sensor}"), format!("request: {}", manifest.job)]
+        }
+        parts => parts.iter().map(in_a_line).collect(),
+    };
+    let asked = asks.first().map(|ask| [("case", &ask.case), ("reason", &ask.reason)]);
+    for (name, value) in asked.into_iter().flatten().chain([("comment", &wanted.comment)]) {
+        let value = value.iter().map(|value| value.replace(char::is_control, " "));
+        lines.extend(value.map(|value| format!("{name}: {value}")));
+    }
+    lines
+}
+
+fn in_a_line(part: &Part) -> String {
+    let (sensor, state) = (&part.sensor, part.state());
+    match part.manifest() {
+        Some(manifest) => format!("sensor: {sensor}, {state}, request {}", manifest.job),
+        None => format!("sensor: {sensor}, {state}: {}", part.note()),
+    }
 }

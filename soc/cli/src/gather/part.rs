@@ -1,11 +1,13 @@
 //! What one sensor gave, in words and in JSON.
 
 use hindcap_soc_api::{ApiError, Fetched};
+use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::message::{Manifest, SensorId};
 use hindcap_wire::time::TimeRange;
 use serde::{Serialize, Serializer};
 
+use super::merge::Given;
 use crate::exit::{Code, of_error, of_outcome};
 use crate::report::columns;
 
@@ -14,6 +16,8 @@ use crate::report::columns;
 pub(crate) struct Part {
     pub(crate) sensor: SensorId,
     pub(crate) result: Result<Fetched, ApiError>,
+    /// Of its packets, those that another sensor had seen before.
+    pub(crate) duplicates: u64,
 }
 
 /// A part in JSON.
@@ -23,6 +27,7 @@ struct PartJson<'a> {
     state: &'static str,
     packets: u64,
     bytes: u64,
+    duplicates: u64,
     /// When its recorder was running, inside the window.
     coverage: &'a [TimeRange],
     note: String,
@@ -37,6 +42,7 @@ impl Serialize for Part {
             state: self.state(),
             packets: self.packets(),
             bytes: manifest.map_or(0, |manifest| manifest.bytes),
+            duplicates: self.duplicates,
             coverage: manifest.map_or(&[], |manifest| manifest.answer.coverage.as_slice()),
             note: self.note(),
             manifest,
@@ -46,6 +52,16 @@ impl Serialize for Part {
 }
 
 impl Part {
+    pub(super) const fn new(sensor: SensorId, result: Result<Fetched, ApiError>) -> Self {
+        Self { sensor, result, duplicates: 0 }
+    }
+
+    /// Its savefile, to be merged; `place` is its place among those who were asked.
+    pub(super) fn given(&self, place: usize) -> Option<Given<'_>> {
+        let Ok(Fetched { path: Some(path), manifest, .. }) = &self.result else { return None };
+        Some(Given { place, sensor: self.sensor.as_str(), path, manifest })
+    }
+
     pub(crate) fn manifest(&self) -> Option<&Manifest> {
         self.result.as_ref().ok().map(|fetched| &fetched.manifest)
     }
@@ -80,11 +96,15 @@ impl Part {
                 let empty = answer.why_empty.as_ref().map(ToString::to_string);
                 let drops = answer.drops.total();
                 let dropped = (drops > 0).then(|| format!("{drops} packets of the window were dropped"));
+                let twice = self.duplicates;
+                let twice =
+                    (twice > 0).then(|| format!("{} seen elsewhere as well", Counted(twice, "packet")));
                 let told = [
                     Some(fetched.detail.clone()).filter(|detail| !detail.is_empty()),
                     partial,
                     empty,
                     dropped,
+                    twice,
                 ];
                 told.into_iter().flatten().collect::<Vec<_>>().join("; ")
             }

@@ -11,8 +11,8 @@ use super::Sites;
 use crate::args::{Pattern, Whom};
 use crate::exit::{Code, Failure};
 
-/// Sensors that one command asks at most: four subscriptions, a request and a result on its way for each.
-const SENSORS_MAX: usize = 256;
+/// Sensors that one command asks at most: each has a file of its own while it sends.
+const SENSORS_MAX: usize = 1_024;
 /// How long to wait for the broker's list of sensors.
 const LIST_WAIT: Duration = Duration::from_secs(10);
 
@@ -63,7 +63,7 @@ pub(crate) fn choose(
     }
     if sensors.len() > SENSORS_MAX {
         return Err(Failure::new(format!(
-            "{} sensors fit, and {SENSORS_MAX} are asked at once at most: name some with --sensor or --group",
+            "{} sensors fit, and {SENSORS_MAX} are asked by one command at most: name some with --sensor or --group",
             sensors.len()
         )));
     }

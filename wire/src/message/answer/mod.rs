@@ -13,6 +13,7 @@ use crate::drops::DropCounts;
 use crate::policy::{LeftOut, Policy};
 use crate::time::{ClockState, TimeRange, Timestamp};
 
+mod comments;
 mod text;
 
 pub use text::Bytes;

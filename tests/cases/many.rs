@@ -1,0 +1,185 @@
+//! Several sensors asked by one command: who is asked, and one file of what they gave.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::path::Path;
+
+use hindcap_tests::branch::{Broker, hindcap, run_as, settings, settled, store, stored};
+use hindcap_tests::process::Running;
+use hindcap_tests::savefile::{self, Record};
+use hindcap_tests::sensor::{Sensor, exit, said};
+use hindcap_tests::{judges, tools};
+use serde_json::Value;
+
+/// Two branches on one broker: the second saw what the first did in the second of its three seconds, 0.3 ms later, and
+/// another second of its own.
+struct Fleet {
+    one: Sensor,
+    two: Sensor,
+    records: [Vec<Record>; 2],
+    broker: Broker,
+    daemons: [Running; 2],
+}
+
+impl Fleet {
+    fn start() -> Option<Self> {
+        let (all, records) = stored(4_000);
+        let broker = Broker::start(&all)?;
+        let first = records[..3_000].to_vec();
+        let later = |(at, length, bytes): &Record| (at + 300_000, *length, bytes.clone());
+        let second: Vec<Record> = records[2_000..].iter().map(later).collect();
+        let (one, two) = (all, Sensor::new());
+        std::fs::remove_dir_all(one.store()).unwrap();
+        store(&one, &first);
+        store(&two, &second);
+        let daemons = [run_as("branch-1", &one, &broker, true), run_as("branch-2", &two, &broker, true)];
+        Some(Self { one, two, records: [first, second], broker, daemons })
+    }
+
+    /// `hindcap fetch ARGS` into `name`: its exit code, what it said, and its JSON.
+    fn fetch(&self, name: &str, args: &[&str]) -> (Option<i32>, String, Value) {
+        let file = self.one.path(name);
+        let ask = ["fetch", "--json", "-w", file.to_str().unwrap()];
+        let output = hindcap(&self.broker, &[&ask, args].concat());
+        let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), said(&output), json)
+    }
+
+    /// Everything that both hold, in time order.
+    fn merged(&self) -> Vec<Record> {
+        let mut all = self.records.concat();
+        all.sort_by_key(|record| record.0);
+        all
+    }
+}
+
+fn value<'a>(json: &'a Value, path: &str) -> &'a Value {
+    json.pointer(path).unwrap_or(&Value::Null)
+}
+
+/// How many packets of a savefile tshark shows for a display filter.
+fn shown(file: &Path, display: &str) -> usize {
+    judges::fields(file, display, &["frame.number"]).len()
+}
+
+#[test]
+fn packets_of_several_sensors_become_one_file() {
+    let Some(fleet) = Fleet::start() else { return };
+    let (code, said, json) = fleet.fetch("both.pcap", &["--sensor", "branch-1,branch-2"]);
+    assert_eq!(code, Some(exit::DONE), "{said}");
+    let file = fleet.one.path("both.pcap");
+    assert!(savefile::read(&file).unwrap().1 == fleet.merged(), "{json}");
+    assert_eq!((&json["packets"], &json["duplicates"]), (&5_000.into(), &1_000.into()));
+    assert_eq!(value(&json, "/sensors/0/packets"), 3_000);
+    assert_eq!(value(&json, "/sensors/1/state"), "answered");
+    assert_eq!(value(&json, "/sensors/1/duplicates"), 1_000);
+    assert!(value(&json, "/sensors/1/coverage/0/start").is_string(), "{json}");
+    // The same with names and remarks in pcapng, as others read it.
+    let ask = ["--sensor", "branch-*", "--case", "IR-7", "--comment", "beacon?"];
+    let (code, said, _) = fleet.fetch("both.pcapng", &ask);
+    assert_eq!(code, Some(exit::DONE), "{said}");
+    assert!(said.contains("asking branch-1, branch-2"), "{said}");
+    let file = fleet.one.path("both.pcapng");
+    assert_eq!(judges::complaints(&file, false), Vec::<String>::new());
+    assert!(judges::packets(&file, "") == fleet.merged());
+    assert_eq!(shown(&file, "frame.comment contains \"duplicate: seen by branch-1 0.300 ms before\""), 1_000);
+    assert_eq!(shown(&file, "frame.comment"), 1_000);
+    assert_eq!(shown(&file, "frame.interface_name == \"branch-2\""), 2_000);
+    let infos = tools::run("capinfos", [file.to_str().unwrap()]);
+    let infos = String::from_utf8_lossy(&infos.stdout).into_owned();
+    for words in
+        ["case: IR-7", "comment: beacon?", "sensor: branch-2, answered, request 01", "branch-1: window: "]
+    {
+        assert!(infos.contains(words), "{words}: {infos}");
+    }
+    // mergecap makes the same of what each gives alone.
+    for id in ["branch-1", "branch-2"] {
+        assert_eq!(fleet.fetch(&format!("{id}.pcap"), &["--sensor", id]).0, Some(exit::DONE));
+    }
+    let paths = ["theirs.pcapng", "branch-1.pcap", "branch-2.pcap"].map(|name| fleet.one.path(name));
+    let output =
+        tools::run("mergecap", ["-w".as_ref()].into_iter().chain(paths.iter().map(|path| path.as_os_str())));
+    assert!(output.status.success(), "{output:?}");
+    assert!(judges::packets(&paths[0], "") == fleet.merged());
+    let left: Vec<_> = std::fs::read_dir(fleet.one.path("")).unwrap().flatten().collect();
+    assert!(
+        left.iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(".hindcap")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn some_answers_are_better_than_none() {
+    let Some(mut fleet) = Fleet::start() else { return };
+    fleet.daemons[1].stop();
+    let (code, said, json) = fleet.fetch("one.pcap", &["--all-sensors", "--expires", "2h"]);
+    assert_eq!(code, Some(exit::PARTIAL), "{said}");
+    assert!(savefile::read(&fleet.one.path("one.pcap")).unwrap().1 == fleet.records[0]);
+    assert_eq!(value(&json, "/sensors/1/state"), "offline");
+    let note = value(&json, "/sensors/1/note").as_str().unwrap();
+    assert!(note.contains("last heard of at") && note.contains("is queued until"), "{note}");
+    // It is carried out once the branch is back.
+    let id = note.split_whitespace().skip_while(|word| *word != "request").nth(1).unwrap().to_owned();
+    fleet.daemons[1] = run_as("branch-2", &fleet.two, &fleet.broker, true);
+    tools::wait_for("the queued request", || {
+        let jobs = hindcap(&fleet.broker, &["jobs", "--sensor", "branch-2"]);
+        String::from_utf8_lossy(&jobs.stdout).contains(&id).then_some(())
+    });
+    let table = hindcap(&fleet.broker, &["fetch", "--sensor", "branch-1,branch-9", "-w", "/dev/null/x"]);
+    assert_eq!(table.status.code(), Some(exit::ERROR), "{}", hindcap_tests::sensor::said(&table));
+}
+
+#[test]
+fn who_saw_it_is_answered_by_each_sensor_without_packets() {
+    let Some(fleet) = Fleet::start() else { return };
+    let ask = ["search", "--all-sensors", "--start", "1790000000", "--end", "1790000001"];
+    let output = hindcap(&fleet.broker, &ask);
+    assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let state = |sensor: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("{sensor} "))).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!((state("branch-1"), state("branch-2")), ("answered".into(), "nothing".into()), "{text}");
+    let json = hindcap(&fleet.broker, &[&ask[..], &["--json"]].concat());
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(!value(&json, "/sensors/0/answer/rows").as_array().unwrap().is_empty(), "{json}");
+    assert_eq!(value(&json, "/sensors/1/answer/rows"), &Value::Array(Vec::new()));
+}
+
+#[test]
+fn the_networks_of_sites_decide_who_is_asked() {
+    let Some(fleet) = Fleet::start() else { return };
+    settings(
+        &fleet.one,
+        &format!(
+            "[profiles.lab]\nbroker = '{}'\n[sites.ulm]\nsensors = ['branch-1']\nnetworks = ['10.0.0.0/8', '2001:db8::/32']\n\
+             [sites.kiel]\nsensors = ['branch-2']\nnetworks = ['192.0.2.0/24']\n[groups]\nnorth = ['kiel', 'branch-1']\n",
+            fleet.broker.url()
+        ),
+    );
+    let ask = |args: &[&str]| {
+        let output = settled(&fleet.one, &[], &[&["estimate", "--json"], args].concat());
+        (output.status.code(), said(&output), String::from_utf8(output.stdout).unwrap())
+    };
+    let (_, told, _) = ask(&["--net", "10.1.2.0/24"]);
+    assert!(told.contains("asking branch-1: 10.1.2.0/24 lies in 10.0.0.0/8 of site ulm"), "{told}");
+    let (_, told, json) = ask(&["--host", "10.1.2.3", "--host", "192.0.2.7"]);
+    assert!(told.contains("site ulm") && told.contains("site kiel"), "{told}");
+    assert!(json.contains("branch-1") && json.contains("branch-2"), "{json}");
+    for (args, words) in [
+        (&["--host", "203.0.113.9"][..], "no site of the settings has a network with 203.0.113.9"),
+        (&["--port", "443"], "no address by which the sites"),
+        (&["--group", "south"], "there are: north, kiel, ulm"),
+    ] {
+        let (code, told, _) = ask(args);
+        assert_eq!(code, Some(exit::ERROR), "{told}");
+        assert!(told.contains(words), "{told}");
+    }
+    let (code, told, json) = ask(&["--group", "north", "--port", "443"]);
+    assert_eq!(code, Some(exit::DONE), "{told}");
+    assert!(json.contains("branch-1") && json.contains("branch-2"), "{json}");
+    let (code, told, _) = ask(&["--sensor", "south-*", "--port", "443"]);
+    assert_eq!(code, Some(exit::OFFLINE), "{told}");
+    assert!(told.contains("no sensor that this broker knows fits south-*"), "{told}");
+}
