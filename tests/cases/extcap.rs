@@ -129,7 +129,8 @@ fn tshark_follows_a_sensor_live() {
     let args = ["-i", INTERFACE, "-f", filter, "-w", ours.to_str().unwrap()];
     let mut shark = tshark(&sensor, &folder, |program| cable.server(program), args).unwrap();
     let mut shark = Running::start(&mut shark);
-    shark.wait_said("Capturing on");
+    // From when the interface runs: what came before is not live.
+    shark.wait_said("Capture started");
     for _ in 0..4 {
         let get = ["-sS", "-o", "/dev/null", &format!("http://{SERVER}:8080/file")];
         assert!(cable.client("curl").args(get).output().unwrap().status.success());
