@@ -191,7 +191,7 @@ impl Recorder {
 
     /// Records one packet; `packet.interface` is a number from [`Recorder::interface`]. Never fails: what cannot be kept
     /// is counted as dropped, what policy leaves out as left out.
-    #[inline]
+    // Not inlined: it is called by code that is made small rather than fast.
     pub fn push(&mut self, packet: &Packet<'_>) {
         if self.thinner.is_none() {
             self.record(packet);
