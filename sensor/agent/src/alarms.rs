@@ -26,6 +26,8 @@ pub mod code {
     pub const MEDIUM_FOREIGN: &str = "medium_foreign";
     /// It can be read but not written.
     pub const MEDIUM_READ_ONLY: &str = "medium_read_only";
+    /// The sensor may not open it.
+    pub const MEDIUM_DENIED: &str = "medium_denied";
     /// Somebody else holds it.
     pub const MEDIUM_BUSY: &str = "medium_busy";
     /// It answers with errors.

@@ -79,6 +79,7 @@ const fn state(trouble: Trouble) -> CardState {
         Trouble::Missing => CardState::Missing,
         Trouble::Foreign => CardState::Foreign,
         Trouble::ReadOnly => CardState::ReadOnly,
+        Trouble::Denied => CardState::Denied,
         Trouble::Busy => CardState::Busy,
         Trouble::Failing => CardState::Failing,
     }

@@ -15,10 +15,11 @@ use crate::report::AgeReport;
 /// How long the alarm of a swapped card stands.
 const SWAPPED_STANDS_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
 
-const MEDIUM_CODES: [&str; 5] = [
+const MEDIUM_CODES: [&str; 6] = [
     code::MEDIUM_MISSING,
     code::MEDIUM_FOREIGN,
     code::MEDIUM_READ_ONLY,
+    code::MEDIUM_DENIED,
     code::MEDIUM_BUSY,
     code::MEDIUM_FAILING,
 ];
@@ -28,6 +29,7 @@ const fn medium_code(trouble: Trouble) -> &'static str {
         Trouble::Missing => code::MEDIUM_MISSING,
         Trouble::Foreign => code::MEDIUM_FOREIGN,
         Trouble::ReadOnly => code::MEDIUM_READ_ONLY,
+        Trouble::Denied => code::MEDIUM_DENIED,
         Trouble::Busy => code::MEDIUM_BUSY,
         Trouble::Failing => code::MEDIUM_FAILING,
     }
@@ -229,6 +231,7 @@ mod tests {
             (Trouble::Missing, code::MEDIUM_MISSING, "put the card in"),
             (Trouble::Foreign, code::MEDIUM_FOREIGN, "hindcapd format"),
             (Trouble::ReadOnly, code::MEDIUM_READ_ONLY, "end of life"),
+            (Trouble::Denied, code::MEDIUM_DENIED, "chown"),
         ] {
             let detail = "because".to_owned();
             health.medium = Some(hindcap_store::MediumTrouble { trouble, since: Timestamp(2), detail });

@@ -24,6 +24,8 @@ pub enum Trouble {
     Foreign,
     /// It can be read but not written: write protection, or the end of its life.
     ReadOnly,
+    /// The sensor's user may not open it: `EACCES`, as after a device was made anew with another owner.
+    Denied,
     /// Somebody else holds it: mounted, or another process.
     Busy,
     /// It answers with errors.
@@ -38,6 +40,7 @@ impl Trouble {
             Self::Missing => "missing",
             Self::Foreign => "foreign",
             Self::ReadOnly => "read_only",
+            Self::Denied => "denied",
             Self::Busy => "busy",
             Self::Failing => "failing",
         }
@@ -56,6 +59,9 @@ impl Trouble {
                 "the medium is write-protected or at its end of life: extract what is needed (it can still be read) and \
                  replace it"
             }
+            Self::Denied => {
+                "give the user that hindcapd runs as the right to read and write it (chown); recording goes on by itself"
+            }
             Self::Busy => "let go of it (umount, or end the other process); recording goes on by itself",
             Self::Failing => "look at the medium and its slot; if this does not end by itself, replace it",
         }
@@ -73,7 +79,11 @@ impl Trouble {
         if error.kind() == io::ErrorKind::NotFound || is_gone(error) {
             return Self::Missing;
         }
-        let read_only = [Errno::ROFS, Errno::PERM, Errno::ACCESS].map(Errno::raw_os_error);
+        if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) {
+            return Self::Denied;
+        }
+        // A block device that was made read-only turns writes down with EPERM (Linux, block/fops.c).
+        let read_only = [Errno::ROFS, Errno::PERM].map(Errno::raw_os_error);
         if error.raw_os_error().is_some_and(|errno| read_only.contains(&errno)) {
             return Self::ReadOnly;
         }
@@ -114,6 +124,7 @@ impl fmt::Display for Trouble {
             Self::Missing => "the medium is not there",
             Self::Foreign => "what is there is no Hindcap store",
             Self::ReadOnly => "the medium cannot be written",
+            Self::Denied => "the medium may not be opened",
             Self::Busy => "the medium is held by somebody else",
             Self::Failing => "the medium fails",
         })
@@ -172,6 +183,8 @@ mod tests {
             (Errno::NOMEDIUM, Trouble::Missing),
             (Errno::NOENT, Trouble::Missing),
             (Errno::ROFS, Trouble::ReadOnly),
+            (Errno::PERM, Trouble::ReadOnly),
+            (Errno::ACCESS, Trouble::Denied),
             (Errno::IO, Trouble::Failing),
             (Errno::NOSPC, Trouble::Failing),
         ] {

@@ -32,6 +32,8 @@ pub enum CardState {
     Busy,
     /// It answers with errors.
     Failing,
+    /// The sensor may not open it.
+    Denied,
 }
 
 impl CardState {
@@ -45,6 +47,7 @@ impl CardState {
             Self::ReadOnly => "READ-ONLY",
             Self::Busy => "BUSY: held by somebody else",
             Self::Failing => "FAILING",
+            Self::Denied => "DENIED: the sensor may not open it",
         }
     }
 }

@@ -189,7 +189,11 @@ impl<V: VolumeWrite> Writer<V> {
         }
         // What can be read but not written is not mounted: recovery is long, and would be for nothing.
         state.store(&mut self.volume).map_err(|error| {
-            let trouble = if self.has_gone(&error) { Trouble::Missing } else { Trouble::ReadOnly };
+            let trouble = match Trouble::of_volume(&error) {
+                _ if self.has_gone(&error) => Trouble::Missing,
+                Trouble::Denied => Trouble::Denied,
+                _ => Trouble::ReadOnly,
+            };
             (trouble, error.to_string())
         })?;
         Ok(state)
