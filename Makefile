@@ -16,14 +16,15 @@ build: setup ## build hindcapd and hindcap, optimised, into target/release
 cross: setup ## build hindcapd for ARM boxes (aarch64, armv7) and hold its size against the budget
 	@scripts/cross
 
-test-image: setup ## build the test image, an emulated tap box (aarch64), from Debian's packages
+test-image: ## build the test image, an emulated tap box (aarch64), from Debian's packages
+	@scripts/setup emulation
 	@scripts/cross aarch64
 	@qemu/build aarch64
 
 qemu: test-image ## boot the test image in this terminal and replay traffic into its tap port; Ctrl-C ends it
 	@qemu/run
 
-image-test: setup ## boot test images (64 and 32 bit), replay frames, cut their power; others judge card and tap port
+image-test: ## hold emulated boxes (64 and 32 bit) to their promises: 200 power cuts, updates, card and cable pulled (hours)
 	@qemu/test
 
 image: setup ## build the image of a real box with Buildroot: BOARD=vendor/board BUILDROOT_DIR=tree (downloads much)
@@ -44,7 +45,7 @@ dist: setup ## make the source archive, crates included, that Buildroot builds t
 check-buildroot: ## check buildroot/ against the Buildroot tree that BUILDROOT_DIR names
 	@scripts/check-buildroot
 
-test: setup ## run every check and test: formatting, lints, shell scripts, unit and cross-process tests
+test: setup ## run every check and test: formatting, lints, scripts, unit and cross-process tests, an emulated box
 	@scripts/test
 
 demo: setup ## record real traffic on a mirror port and fetch one session of it over MQTT

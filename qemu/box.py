@@ -1,6 +1,8 @@
 """An emulated box: switching it on, watching it, cutting its power; and how a promise that does not hold is told."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -15,11 +17,11 @@ DEADLINE_S = 600
 class Box:
     """One power-on of the box, until the cut."""
 
-    def __init__(self, machine: str, directory: str, *options: str) -> None:
+    def __init__(self, machine: str, directory: str, *options: str, management: Wire | None = None) -> None:
         self.directory = directory
         self.console = os.path.join(directory, "console")
         self.tap = Wire(os.path.join(directory, "tap"))
-        self.management = Wire(os.path.join(directory, "management"))
+        self.management = management or Wire(os.path.join(directory, "management"))
         if os.path.exists(self.console):
             os.unlink(self.console)
         command = [os.path.join(HERE, "run"), "--machine", machine, "--batch", "--dir", directory, *options]
@@ -51,6 +53,22 @@ class Box:
                 fail(f"no {what} within {DEADLINE_S} s", self)
             time.sleep(0.5)
         print(f"  {what}: after {time.monotonic() - start:.0f} s", flush=True)
+
+    def monitor(self, command: str, **arguments: object) -> None:
+        """Does to the machine what a hand would do (QEMU Machine Protocol)."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.connect(os.path.join(self.directory, "monitor"))
+            lines = monitor.makefile("rw", encoding="utf-8")
+            lines.readline()  # the greeting
+            for request in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                lines.write(json.dumps(request) + "\n")
+                lines.flush()
+                # Events may come between.
+                answer = {}
+                while "return" not in answer and "error" not in answer:
+                    answer = json.loads(lines.readline())
+                if "error" in answer:
+                    fail(f"QEMU refuses {request}: {answer}", self)
 
     def cut(self) -> None:
         """Cuts the power."""

@@ -17,9 +17,10 @@ from box import Box, check, fail, output
 from drive import SECTOR, Drive, partition
 from wire import frames_of
 
-# Frames a second, and how many are sent between two looks at the card.
+# Frames a second, how many are sent between two looks at the card, and how many there are for each start.
 RATE = 300
 STEP = 50
+SHARE = 3000
 # The sensor's default; what a power cut may lose.
 FLUSH_INTERVAL_S = 5
 SENSOR_MEMORY_MAX_KIB = 32 * 1024
@@ -77,9 +78,16 @@ def judge_card(directory: str, hindcapd: str, expected: list[bytes]) -> None:
     check(frames_of(answer) == expected, "hindcapd extracts the same frames")
 
 
+def whole_pages(box: Box) -> list[str]:
+    """Status pages that no message of the sensor broke a line of."""
+    pages = box.text().split("=== Hindcap")
+    return [page for page in pages if all(f"\n{line} " in page for line in ("tap port", "system", "sensor", "clock"))]
+
+
 def judge_console(box: Box) -> None:
     """What the status page says of the box."""
-    page = [page for page in box.text().split("=== Hindcap") if "\nclock " in page][-1]
+    box.wait("a whole status page", lambda: whole_pages(box))
+    page = whole_pages(box)[-1]
     tap = re.search(r"^tap port +(.*)$", page, re.MULTILINE)
     settings = tap.group(1).strip().rstrip(";").split(";") if tap else []
     for setting in ("no-address", "no-addrgenmode", "no-arp", "no-multicast", "no-egress", "off:rx-gro-hw",
@@ -182,17 +190,16 @@ def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames
 def main() -> None:
     machine, directory, savefile, hindcapd, cuts = sys.argv[1:]
     frames = frames_of(savefile)
-    share = len(frames) // (int(cuts) + 2)
     random.seed(1)
     print(f"{machine}, first start, blank card:", flush=True)
-    kept = frames[:share]
+    kept = frames[:SHARE]
     calm(machine, directory, hindcapd, [], kept)
     for number in range(1, int(cuts) + 1):
         print(f"{machine}, start {number + 1}, cut at load:", flush=True)
-        kept = cut(machine, directory, hindcapd, kept, frames[number * share : (number + 1) * share],
+        kept = cut(machine, directory, hindcapd, kept, frames[number * SHARE : (number + 1) * SHARE],
                    number - 1)
     print(f"{machine}, last start:", flush=True)
-    calm(machine, directory, hindcapd, kept, frames[(int(cuts) + 1) * share :])
+    calm(machine, directory, hindcapd, kept, frames[(int(cuts) + 1) * SHARE : (int(cuts) + 2) * SHARE])
     print(f"image-test: {machine} passed")
 
 
