@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     fn gathered() -> Gathered {
-        Gathered { file: None, packets: 0, bytes: 0, parts: Vec::new() }
+        Gathered { file: None, packets: 0, bytes: 0, duplicates: 0, parts: Vec::new() }
     }
 
     #[test]

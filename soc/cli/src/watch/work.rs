@@ -170,7 +170,8 @@ impl Tools<'_> {
         let disk = |error: std::io::Error| Trouble { what: error.to_string(), again: true };
         let beside = self.store.beside(job).map_err(disk)?;
         let limits = Limits { max_bytes: Some(job.deed.max_bytes), ..Limits::default() };
-        let wanted = Wanted { extract: Extract { query: job.query.clone(), limits, format: Format::Pcapng } };
+        let extract = Extract { query: job.query.clone(), limits, format: Format::Pcapng };
+        let wanted = Wanted { extract, comment: None };
         let asks = self.asks(job, FETCH_PATIENCE);
         let gathered = gather(api, &asks, &wanted, &beside.join(SAVEFILE), &mut |_, _| ())?;
         if gathered.file.is_none() && gathered.parts.iter().any(|part| part.code() == Code::Offline) {
