@@ -27,6 +27,8 @@ const AWAY_NANOS: u64 = 24 * 3_600 * NANOS_PER_SEC;
 const ROWS: u32 = 64;
 /// Least time of a pin, seconds: what was recorded is copied in that.
 const PIN_SECS_MIN: u64 = 60;
+/// Of the line, as a comment in the savefile.
+const COMMENT_CHARS_MAX: usize = 4_096;
 /// After the end of a subscription, until what came last is flushed.
 const FLUSH_NANOS: u64 = 15 * NANOS_PER_SEC;
 
@@ -171,7 +173,9 @@ impl Tools<'_> {
         let beside = self.store.beside(job).map_err(disk)?;
         let limits = Limits { max_bytes: Some(job.deed.max_bytes), ..Limits::default() };
         let extract = Extract { query: job.query.clone(), limits, format: Format::Pcapng };
-        let wanted = Wanted { extract, comment: None };
+        let line = hindcap_events::visible(&job.line.0);
+        let comment = Some(line.trim_end().chars().take(COMMENT_CHARS_MAX).collect());
+        let wanted = Wanted { extract, comment };
         let asks = self.asks(job, FETCH_PATIENCE);
         let gathered = gather(api, &asks, &wanted, &beside.join(SAVEFILE), &mut |_, _| ())?;
         if gathered.file.is_none() && gathered.parts.iter().any(|part| part.code() == Code::Offline) {
