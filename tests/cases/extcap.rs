@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hindcap_tests::branch::{Broker, Recording, run, stored};
+use hindcap_tests::branch::{Broker, Recording, newest_tcp_session, run, stored};
 use hindcap_tests::netns::{Cable, SERVER};
 use hindcap_tests::process::Running;
 use hindcap_tests::sensor::{Sensor, exit, said};
@@ -91,6 +91,20 @@ fn a_sensor_is_an_interface_of_tshark() {
     for words in ["sensor: branch-1", "request: 01", "case: IR-7", "reason: beacon?", "stat entries = 1"] {
         assert!(infos.contains(words), "{words}: {infos}");
     }
+    // A log line instead of a time: its session.
+    let session = newest_tcp_session(&sensor);
+    let text = |key: &str| session[key].as_str().map_or_else(|| session[key].to_string(), str::to_owned);
+    let [first, client, client_port, server, server_port] =
+        ["first", "client", "client_port", "server", "server_port"].map(text);
+    let line =
+        format!("ofpc-v1 type:event sip:{client} dip:{server} spt:{client_port} dpt:{server_port} proto:tcp");
+    let secs = tools::run("date", ["-u", "-d", &first, "+%s"]);
+    let secs = String::from_utf8(secs.stdout).unwrap();
+    let event = format!("extcap.hindcap_branch_1.event:{line} timestamp:{} msg:x", secs.trim());
+    let output = run(&["-i", INTERFACE, "-o", &event, "-w", file.to_str().unwrap()]);
+    let by_flags = ["--host", &client, "--host", &server, "--port", &client_port, "--port", &server_port];
+    let expected = sensor.extract(by_flags).records;
+    assert!(!expected.is_empty() && judges::packets(&file, "") == expected, "{}", said(&output));
     // Nothing matches: a capture without packets that says why, and a filter that nobody understands.
     let none =
         run(&["-i", INTERFACE, "-f", "host 192.0.2.99", "-o", &fields[0], "-w", file.to_str().unwrap()]);

@@ -7,8 +7,10 @@ use std::io::Write as _;
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use hindcap_tests::branch::{Broker, run, stored};
+use hindcap_tests::branch::{Broker, Recording, run, stored};
+use hindcap_tests::netns::{CLIENT, Cable, SERVER};
 use hindcap_tests::process::Running;
 use hindcap_tests::sensor::{Sensor, exit, said};
 use hindcap_tests::{judges, tools};
@@ -54,7 +56,7 @@ fn sessions(sensor: &Sensor, most: usize) -> Vec<Session> {
 /// A place with rules, a log and a store of results.
 struct Desk<'a> {
     sensor: &'a Sensor,
-    broker: &'a Broker,
+    broker: String,
 }
 
 impl Desk<'_> {
@@ -80,9 +82,13 @@ impl Desk<'_> {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(tools::ours("hindcap"));
-        command.args(["watch", "--broker", &self.broker.url(), "--rules"]);
-        command.arg(self.sensor.path("rules.toml")).args(args);
+        self.arguments(&mut command, args);
         command
+    }
+
+    fn arguments(&self, command: &mut Command, args: &[&str]) {
+        command.args(["watch", "--broker", &self.broker, "--rules"]);
+        command.arg(self.sensor.path("rules.toml")).args(args);
     }
 
     fn once(&self, args: &[&str]) -> Output {
@@ -118,7 +124,7 @@ fn events_become_sessions_and_noise_does_not() {
     let (sensor, _) = stored(5_000);
     let Some(broker) = Broker::start(&sensor) else { return };
     let _daemon = run(&sensor, &broker, true);
-    let desk = Desk { sensor: &sensor, broker: &broker };
+    let desk = Desk { sensor: &sensor, broker: broker.url() };
     desk.rules(&format!("file = {:?}", desk.log()), "keep = '90d'");
     let sessions = sessions(&sensor, 3);
     desk.append(&sessions[0].line);
@@ -164,7 +170,7 @@ fn no_line_is_lost_or_counts_twice_whenever_it_is_killed() {
     let (sensor, _) = stored(20_000);
     let Some(broker) = Broker::start(&sensor) else { return };
     let _daemon = run(&sensor, &broker, true);
-    let desk = Desk { sensor: &sensor, broker: &broker };
+    let desk = Desk { sensor: &sensor, broker: broker.url() };
     desk.rules(&format!("file = {:?}", desk.log()), "pin = false");
     let sessions = sessions(&sensor, 18);
     assert_eq!(sessions.len(), 18);
@@ -202,7 +208,7 @@ fn datagrams_and_stdin_are_sources_and_a_host_can_be_followed() {
     let (sensor, _) = stored(5_000);
     let Some(broker) = Broker::start(&sensor) else { return };
     let _daemon = run(&sensor, &broker, true);
-    let desk = Desk { sensor: &sensor, broker: &broker };
+    let desk = Desk { sensor: &sensor, broker: broker.url() };
     let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     desk.rules(&format!("syslog = 'udp://{free}'"), "host = 'src'\nhost-for = '2s'");
     let session = sessions(&sensor, 1).remove(0);
@@ -224,4 +230,70 @@ fn datagrams_and_stdin_are_sources_and_a_host_can_be_followed() {
     let output = command.stdin(File::open(sensor.path("piped")).unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
     assert_eq!(desk.events().len(), 3, "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// An alert in the middle of a session: what is kept begins with the SYN and ends with the FIN that came a while after it.
+#[test]
+fn a_session_that_goes_on_is_kept_to_its_end() {
+    if !tools::have(&["mosquitto", "tcpdump", "python3"]) {
+        return;
+    }
+    let Some(cable) = Cable::new() else { return };
+    let sensor = Sensor::new();
+    let branch = Recording::new(&sensor, &cable);
+    let _daemon = branch.daemon();
+    let theirs = sensor.path("tcpdump.pcap");
+    let mut judge = cable.server("tcpdump");
+    judge.args(["-i", "vb", "-n", "-U", "-Z", "root", "--time-stamp-precision=nano", "-w"]).arg(&theirs);
+    let mut judge = Running::start(judge.arg("tcp port 7000"));
+    judge.wait_said("listening on");
+    let server = "import socket,sys\nl=socket.create_server((sys.argv[1],7000))\nprint('ready',flush=True)\n\
+                  c=l.accept()[0]\nwhile c.recv(999): c.sendall(b'y'*100)\nc.close()";
+    let client = "import os,socket,sys,time\ns=socket.create_connection((sys.argv[1],7000))\n\
+                  print(s.getsockname()[1],flush=True)\nwhile not os.path.exists(sys.argv[2]):\n \
+                  s.sendall(b'x'*200); s.recv(999); time.sleep(0.05)\ns.close()";
+    let server = Running::start(cable.server("python3").args(["-c", server, SERVER]));
+    tools::wait_for("the server", || server.printed().contains("ready").then_some(()));
+    let over = sensor.path("over");
+    let mut client = Running::start(cable.client("python3").args(["-c", client, SERVER]).arg(&over));
+    let port = tools::wait_for("the client", || client.printed().lines().next().map(String::from));
+    let desk = Desk { sensor: &sensor, broker: Recording::URL.to_owned() };
+    desk.rules(&format!("file = {:?}", desk.log()), "");
+    let text =
+        fs::read_to_string(sensor.path("rules.toml")).unwrap().replace("follow = '20s'", "follow = '5m'");
+    fs::write(sensor.path("rules.toml"), text).unwrap();
+    let mut command = cable.server(tools::ours("hindcap"));
+    desk.arguments(&mut command, &["--from-start"]);
+    let mut watch = Running::start(&mut command);
+    let stamp = tools::run("date", ["-u", "+%m/%d-%H:%M:%S.%6N"]);
+    let stamp = String::from_utf8(stamp.stdout).unwrap();
+    desk.append(&format!(
+        "{}  [**] [1:1:1] ET HUNTING beacon [**] [Priority: 1] {{TCP}} {SERVER}:7000 -> {CLIENT}:{port}\n",
+        stamp.trim()
+    ));
+    tools::wait_for("the pin", || {
+        let pins = branch.ask(&["pins", "--json"]);
+        String::from_utf8_lossy(&pins.stdout).contains("hindcap watch").then_some(())
+    });
+    let when = judges::packets(&theirs, "").len();
+    assert!(desk.events().is_empty(), "the session goes on");
+    tools::wait_for("more of the session", || (judges::packets(&theirs, "").len() > when + 20).then_some(()));
+    fs::write(&over, "").unwrap();
+    client.wait();
+    let (place, event) = tools::wait_at_most(Duration::from_secs(60), "the event", || desk.events().pop());
+    let ours = judges::packets(&place.join("session.pcapng"), "");
+    judges::assert_alike("SYN to FIN", &ours, &judges::packets(&theirs, &format!("port {port}")));
+    let flags: Vec<u8> = ours.iter().map(|(_, _, bytes)| bytes[47]).collect();
+    assert_eq!(flags[0] & 0x3F, 2, "it begins with its SYN");
+    assert_eq!(flags.iter().filter(|flags| *flags & 1 == 1).count(), 2, "both directions were closed");
+    assert_eq!(
+        event["notes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|note| note.to_string().contains("not pinned"))
+            .count(),
+        0
+    );
+    assert!(watch.stop().0.success(), "{}", watch.said());
 }
