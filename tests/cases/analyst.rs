@@ -187,3 +187,72 @@ fn a_pasted_line_fetches_its_session() {
     let expected = sensor.extract(by_flags).records;
     assert!(!expected.is_empty() && savefile::read(&file).unwrap().1 == expected, "{line}");
 }
+
+/// Every option of OpenFPC's client, by its letter where it has one, against the same by our names.
+#[test]
+fn every_option_of_openfpc_means_what_it_meant() {
+    let (sensor, _) = stored(5_000);
+    let Some(broker) = Broker::start(&sensor) else { return };
+    let _daemon = run(&sensor, &broker, true);
+    let session = newest_tcp_session(&sensor);
+    let text = |key: &str| session[key].as_str().map_or_else(|| session[key].to_string(), str::to_owned);
+    let [client, client_port, server, server_port] =
+        ["client", "client_port", "server", "server_port"].map(text);
+    let file = sensor.path("theirs.pcap");
+    let file = file.to_str().unwrap();
+    let fetch = |args: &[&str]| {
+        let _ = fs::remove_file(file);
+        let output = hindcap(&broker, &[&["fetch", "--device", "branch-1", "-w", file], args].concat());
+        assert_eq!(output.status.code(), Some(exit::DONE), "{args:?}: {}", said(&output));
+        output
+    };
+    let same = |theirs: &[&str], ours: &[&str]| {
+        let output = fetch(theirs);
+        let expected = sensor.extract(ours).records;
+        assert!(!expected.is_empty() && savefile::read(file.as_ref()).unwrap().1 == expected, "{theirs:?}");
+        output
+    };
+    let ends = [
+        "--src-addr",
+        &client,
+        "--dst-addr",
+        &server,
+        "--src-port",
+        &client_port,
+        "--dst-port",
+        &server_port,
+    ];
+    same(&["-s", &client, "-d", &server, "-u", &client_port, "-r", &server_port], &ends);
+    same(&ends, &ends);
+    let window = ["--start", "1790000001", "--end", "1790000002"];
+    same(&["-m", "window", "-b", "1790000001", "-j", "1790000002"], &window);
+    same(
+        &["--mode", "at", "--timestamp", "1790000001", "--each-way", "1"],
+        &["--at", "1790000001", "--pad", "1s"],
+    );
+    // Sourcefire's way of writing times, in its own zone and in one that is given.
+    same(&["--sf", "-b", "Mon Sep 21 14:13:21 2026 UTC", "-j", "Mon Sep 21 14:13:22 2026 UTC"], &window);
+    let berlin =
+        ["--sf", "--tz", "Europe/Berlin", "-b", "Mon Sep 21 16:13:21 2026", "-j", "Sep 21 16:13:22 2026"];
+    same(&berlin, &window);
+    same(&["--tz", "+02:00", "-b", "2026-09-21 16:13:21", "-j", "2026-09-21T14:13:22Z"], &window);
+    same(&["--bpf", "tcp port 443", "--all"], &["--filter", "tcp port 443"]);
+    let quiet = same(&["-q", "--last", "90000000"], &["--last", "90000000s"]);
+    assert_eq!((quiet.stdout.as_slice(), quiet.stderr.len()), (format!("{file}\n").as_bytes(), 0));
+    let page = fetch(&["-l", "--comment", "beacon?"]);
+    assert!(String::from_utf8_lossy(&page.stdout).contains("beacon?"));
+    assert!(said(&fetch(&["-v"])).contains("accepted"));
+    assert!(said(&fetch(&["--debug"])).contains("DEBUG"));
+    fetch(&["--zip"]);
+    assert!(fs::read(file).unwrap().starts_with(b"PK\x03\x04"));
+    // What nobody said is asked for.
+    for (args, words) in [
+        (&["--sf", "-b", "Mon Sep 21 14:13:21 2026"][..], "in which time zone? Say it with --tz"),
+        (&["--sf", "-b", "1790000001"], "Wed Mar 31 13:24:36 2010 UTC"),
+        (&["--tz", "UTC", "--last", "1h"], "no time is given"),
+    ] {
+        let output = hindcap(&broker, &[&["fetch", "--device", "branch-1", "-w", file], args].concat());
+        assert_eq!(output.status.code(), Some(exit::ERROR), "{args:?}");
+        assert!(said(&output).contains(words), "{args:?}: {}", said(&output));
+    }
+}

@@ -211,21 +211,6 @@ fn directories_that_are_no_stores() {
     assert_refused("segment size", &odd, exit::ERROR, &["segment size"]);
 }
 
-/// A small file system in a namespace of mounts that ends with the command.
-fn on_tmpfs(folder: &Path, options: &str, script: &str) -> Option<Output> {
-    if !tools::have(&["unshare", "mount"]) {
-        return None;
-    }
-    fs::create_dir_all(folder).unwrap();
-    let mount = format!("mount -t tmpfs -o {options} none '{}' || exit 77; ", folder.display());
-    let output = tools::run("unshare", ["-m", "sh", "-c", &(mount + script)]);
-    if output.status.code() == Some(77) || said(&output).contains("unshare failed") {
-        println!("skipped: needs root (to mount a file system)");
-        return None;
-    }
-    Some(output)
-}
-
 #[test]
 fn a_file_system_without_room() {
     let sensor = Sensor::new();
@@ -236,7 +221,7 @@ fn a_file_system_without_room() {
     let (hindcapd, small_s, file_s) = (hindcapd.display(), small.display(), file.display());
     // Nothing fits at all.
     let script = format!("exec '{hindcapd}' import --store '{small_s}/store' --store-size 64MiB '{file_s}'");
-    let Some(output) = on_tmpfs(&small, "size=6m", &script) else { return };
+    let Some(output) = tools::on_tmpfs(&small, "size=6m", &script) else { return };
     assert_eq!(output.status.code(), Some(exit::ERROR), "{}", said(&output));
     assert!(said(&output).contains("two segments need"), "{}", said(&output));
     // Less than asked for: what fits is used, and recording works.
@@ -245,7 +230,7 @@ fn a_file_system_without_room() {
          exec '{hindcapd}' extract --store '{small_s}/store' -w '{}'",
         result.display()
     );
-    let output = on_tmpfs(&small, "size=20m", &script).unwrap();
+    let output = tools::on_tmpfs(&small, "size=20m", &script).unwrap();
     assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
     assert!(savefile::read(&result).unwrap().1 == records, "{}", said(&output));
     // No room for the result: no half a file, a clear error.
@@ -257,7 +242,7 @@ fn a_file_system_without_room() {
         "'{hindcapd}' extract --store '{}' -w '{full_s}/out.pcap'; code=$?; ls '{full_s}'; exit $code",
         store.display()
     );
-    let output = on_tmpfs(&full, "size=200k", &script).unwrap();
+    let output = tools::on_tmpfs(&full, "size=200k", &script).unwrap();
     assert_eq!(output.status.code(), Some(exit::ERROR), "{}", said(&output));
     assert!(said(&output).contains("No space left"), "{}", said(&output));
     assert!(output.stdout.is_empty(), "nothing is left: {}", String::from_utf8_lossy(&output.stdout));
@@ -275,7 +260,7 @@ fn a_read_only_file_system() {
     );
     let run = |command: &str| {
         let script = format!("{bind} exec '{}' {command}", hindcapd.display());
-        on_tmpfs(&mounted, "size=1m", &script)
+        tools::on_tmpfs(&mounted, "size=1m", &script)
     };
     let Some(output) = run(&format!("extract --store '{}' -w '{}'", mounted.display(), out.display())) else {
         return;

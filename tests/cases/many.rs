@@ -183,3 +183,123 @@ fn the_networks_of_sites_decide_who_is_asked() {
     assert_eq!(code, Some(exit::OFFLINE), "{told}");
     assert!(told.contains("no sensor that this broker knows fits south-*"), "{told}");
 }
+
+/// A TCP packet without options in Ethernet, from one address and port to another.
+fn tcp(from: ([u8; 4], u16), to: ([u8; 4], u16), flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend([8, 0, 0x45, 0]);
+    frame.extend(u16::try_from(40 + payload.len()).unwrap().to_be_bytes());
+    frame.extend([0, 1, 0, 0, 64, 6, 0, 0]);
+    frame.extend([from.0, to.0].concat());
+    frame.extend([from.1.to_be_bytes(), to.1.to_be_bytes()].concat());
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    frame.extend(payload);
+    frame
+}
+
+/// The firewall's line knows the session before and after address translation: the tap inside has the one, the tap outside the
+/// other, and a tap on both sides both.
+#[test]
+fn both_sides_of_a_translation_are_asked_and_joined() {
+    const AT: u64 = 1_790_000_000_000_000_000; // 2026-09-21T14:13:20Z
+    let (server, inner, outer) =
+        (([203, 0, 113, 9], 443), ([10, 12, 0, 7], 50_000), ([198, 51, 100, 12], 61_000));
+    let session = |client| -> Vec<Record> {
+        let packets =
+            [tcp(client, server, 2, b""), tcp(server, client, 18, b""), tcp(client, server, 24, b"hello")];
+        // Somebody else's, through the same firewall.
+        let other = tcp((client.0, client.1 + 1), server, 2, b"");
+        let records = (0..).zip(packets.into_iter().chain([other]));
+        records
+            .map(|(number, frame)| (AT + number * 1_000_000, u32::try_from(frame.len()).unwrap(), frame))
+            .collect()
+    };
+    let (before, after) = (session(inner), session(outer));
+    let later = |records: &[Record]| -> Vec<Record> {
+        records.iter().map(|(at, length, frame)| (at + 100_000, *length, frame.clone())).collect()
+    };
+    let after = later(&after);
+    let mut both = [&before[..], &after[..]].concat();
+    both.sort_by_key(|record| record.0);
+    let [inside, outside, middle] = [(); 3].map(|()| Sensor::new());
+    let Some(broker) = Broker::start(&inside) else { return };
+    store(&inside, &before);
+    store(&outside, &after);
+    store(&middle, &both);
+    let _daemons = [("inside", &inside), ("outside", &outside), ("middle", &middle)]
+        .map(|(id, sensor)| run_as(id, sensor, &broker, true));
+    settings(
+        &inside,
+        &format!(
+            "[profiles.lab]\nbroker = '{}'\n[sites.office]\nsensors = ['inside']\nnetworks = ['10.12.0.0/16']\n\
+             [sites.uplink]\nsensors = ['outside']\nnetworks = ['198.51.100.0/24']\n",
+            broker.url()
+        ),
+    );
+    let line = "Sep 21 2026 14:13:21 asa : %ASA-6-302013: Built outbound TCP connection 7 for \
+                outside:203.0.113.9/443 (203.0.113.9/443) to inside:10.12.0.7/50000 (198.51.100.12/61000)";
+    let expected: Vec<Record> =
+        both.iter().filter(|(at, ..)| at % 1_000_000_000 < 3_000_000).cloned().collect();
+    assert_eq!(expected.len(), 6);
+    for whom in [&[][..], &["--sensor", "middle"]] {
+        let file = inside.path("nat.pcap");
+        let ask = ["fetch", "-w", file.to_str().unwrap(), "--tz", "UTC", "-a", line];
+        let output = settled(&inside, &[], &[&ask, whom].concat());
+        assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
+        if whom.is_empty() {
+            let told = said(&output);
+            assert!(told.contains("of site office") && told.contains("of site uplink"), "{told}");
+        }
+        assert!(savefile::read(&file).unwrap().1 == expected, "{whom:?}: {}", said(&output));
+    }
+}
+
+/// Kept on this side, found again by its reference, and checked by other people's program.
+#[test]
+fn what_is_stored_is_found_by_its_reference() {
+    if !tools::have(&["sha256sum"]) {
+        return;
+    }
+    let Some(fleet) = Fleet::start() else { return };
+    let url = fleet.broker.url();
+    let hindcap = |args: &[&str]| {
+        let output = settled(&fleet.one, &[("HINDCAP_BROKER", &url)], args);
+        (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap(), said(&output))
+    };
+    assert_eq!(hindcap(&["stored"]).0, Some(exit::NOTHING), "nothing yet");
+    let ask = ["store", "-q", "--all-sensors", "--case", "IR-7", "--comment", "beacon?\x1b[2J"];
+    let (code, reference, told) = hindcap(&ask);
+    assert_eq!(code, Some(exit::DONE), "{told}");
+    let reference = reference.trim();
+    let (code, file, _) = hindcap(&["stored", "-q", reference]);
+    let file = Path::new(file.trim());
+    assert_eq!(code, Some(exit::DONE));
+    assert!(judges::packets(file, "") == fleet.merged());
+    let folder = file.parent().unwrap();
+    let sums = std::process::Command::new("sha256sum")
+        .args(["--strict", "-c", "SHA256SUMS"])
+        .current_dir(folder)
+        .output();
+    let sums = sums.unwrap();
+    assert!(
+        sums.status.success() && sums.stdout.iter().filter(|byte| **byte == b'\n').count() == 3,
+        "{sums:?}"
+    );
+    let (_, list, _) = hindcap(&["stored"]);
+    assert!(list.lines().count() == 2 && list.contains(reference) && list.contains("IR-7"), "{list}");
+    assert!(list.contains("beacon?") && !list.contains('\x1b'), "{list:?}");
+    let (_, shown, _) = hindcap(&["stored", reference]);
+    assert!(shown.contains("case:     IR-7") && shown.contains("branch-2  answered"), "{shown}");
+    let (_, json, _) = hindcap(&["stored", "--json", reference]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (value(&json, "/manifest/packets"), value(&json, "/manifest/sensors/0/sensor")),
+        (&5_000.into(), &"branch-1".into())
+    );
+    // Nothing matched: nothing is kept. Nobody knows this reference.
+    assert_eq!(hindcap(&["store", "--all-sensors", "--host", "192.0.2.99"]).0, Some(exit::NOTHING));
+    let (code, _, told) = hindcap(&["stored", "01KAJV28Z5041061050R3GG28A"]);
+    assert!(code == Some(exit::NOTHING) && told.contains("nothing is stored under"), "{told}");
+    let kept = std::fs::read_dir(folder.parent().unwrap()).unwrap().count();
+    assert_eq!(kept, 1, "no half result");
+}

@@ -26,6 +26,8 @@ pub mod exit {
     pub const PARTIAL: i32 = 5;
     /// Time-out, or the other side is offline.
     pub const OFFLINE: i32 = 6;
+    /// Given up by a signal.
+    pub const INTERRUPTED: i32 = 130;
 }
 
 /// A folder that is gone after the test, and a store in it.

@@ -133,3 +133,24 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
         }
     }
 }
+
+/// Runs `script` in a shell that finds a small file system at `folder`, in a namespace of mounts that ends with it; `None`,
+/// with a message, where that is not allowed.
+///
+/// # Panics
+/// When the folder cannot be made.
+#[must_use]
+pub fn on_tmpfs(folder: &Path, options: &str, script: &str) -> Option<Output> {
+    if !have(&["unshare", "mount"]) {
+        return None;
+    }
+    std::fs::create_dir_all(folder).expect("a folder");
+    let mount = format!("mount -t tmpfs -o {options} none '{}' || exit 77; ", folder.display());
+    let output = run("unshare", ["-m", "sh", "-c", &(mount + script)]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(77) || said.contains("unshare failed") {
+        println!("skipped: needs root (to mount a file system)");
+        return None;
+    }
+    Some(output)
+}

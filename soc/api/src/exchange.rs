@@ -41,6 +41,7 @@ pub(crate) struct Exchange<'a> {
     envelope: Vec<u8>,
     encoding: Encoding,
     expires: Timestamp,
+    born: Instant,
     /// To be sent, in this order; a few messages at most, since they are taken after every step.
     out: Vec<Message>,
     state: Option<State>,
@@ -94,6 +95,7 @@ impl<'a> Exchange<'a> {
             envelope,
             encoding,
             expires: request.expires,
+            born: Instant::now(),
             out: Vec::new(),
             state: None,
             status: None,
@@ -177,6 +179,10 @@ impl<'a> Exchange<'a> {
         let connected = self.connected_at.is_some();
         if connected && self.repeat_at.is_some_and(|at| at <= Instant::now()) && !self.answered {
             self.ask_again();
+        }
+        if !self.answered && self.born.elapsed() >= self.ask.life {
+            let detail = "the sensor did not take the request in time".to_owned();
+            return Err(ApiError::Ended(Outcome::Expired, detail));
         }
         if self.progress_at.is_some_and(|at| at.elapsed() >= self.ask.timeout) {
             return Err(if self.may_stay_queued() { self.queued() } else { self.timeout() });

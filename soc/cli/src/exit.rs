@@ -2,7 +2,7 @@
 
 pub(crate) use hindcap_args::exit::{Code, HELP};
 use hindcap_soc_api::ApiError;
-use hindcap_wire::message::Outcome;
+use hindcap_wire::message::{Outcome, Reason};
 
 /// What went wrong, for people and for scripts.
 #[derive(Debug)]
@@ -32,7 +32,9 @@ pub(crate) const fn of_outcome(outcome: Outcome) -> Code {
 pub(crate) const fn of_error(error: &ApiError) -> Code {
     match error {
         ApiError::Rejected(reason, _) if reason.is_denial() => Code::Denied,
+        ApiError::Rejected(Reason::Expired, _) => Code::Offline,
         ApiError::Denied(_) => Code::Denied,
+        ApiError::Interrupted => Code::Interrupted,
         ApiError::Ended(outcome, _) => of_outcome(*outcome),
         ApiError::Timeout { .. } | ApiError::Queued { .. } => Code::Offline,
         _ => Code::Error,
@@ -47,8 +49,6 @@ impl From<ApiError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use hindcap_wire::message::Reason;
-
     use super::*;
 
     #[test]

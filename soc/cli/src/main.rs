@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hindcap_soc_api::{Api, MqttApi};
-use hindcap_wire::message::Operation;
+use hindcap_wire::message::{Operation, Ulid};
 use hindcap_wire::time::Timestamp;
 
 mod args;
@@ -36,6 +36,10 @@ fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| now().0)
 }
 
+fn random_128() -> u128 {
+    u128::from(random()) << 64 | u128::from(random())
+}
+
 /// A flag that SIGINT and SIGTERM set; a second signal ends the process at once.
 fn interrupted() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
@@ -51,6 +55,7 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
     let Some(connection) = args.command.connection() else {
         return match &args.command {
             Command::Parse(parse) => commands::parse(parse, &known),
+            Command::Stored(stored) => commands::stored(stored),
             Command::Provision(new) => commands::provision(new),
             Command::Completion(completion) => commands::completion(completion),
             Command::Man(man) => commands::man(man),
@@ -70,6 +75,7 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
     let mut cx = Context { api: &mut api, interrupted: interrupted(), known, verbose };
     match &args.command {
         Command::Fetch(fetch) => commands::fetch(&mut cx, fetch),
+        Command::Store(store) => commands::store(&mut cx, store, Ulid::new(now(), random_128())),
         Command::Search(search) => commands::search(&mut cx, search),
         Command::Estimate(estimate) => commands::estimate(&mut cx, &estimate.query, &estimate.ask),
         Command::Summary(summary) => commands::summary(&mut cx, summary),
@@ -85,6 +91,7 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
         Command::Extcap(extcap) => extcap::extcap(&mut cx, extcap, args),
         Command::Pins(pins) => commands::ask_only(&mut cx, pins, &Operation::Pins),
         Command::Watch(_)
+        | Command::Stored(_)
         | Command::Parse(_)
         | Command::Provision(_)
         | Command::Completion(_)

@@ -41,6 +41,7 @@ mod resolve;
 mod scan;
 mod stamp;
 mod text;
+mod typed;
 
 pub use context::{Context, Source, Zone, ZoneError};
 pub use formats::{Format, formats};
@@ -48,6 +49,7 @@ pub use reading::{
     Assumption, Confidence, Direction, Endpoint, Endpoints, Field, Kind, Meaning, Reading, Span, View,
 };
 pub use refusal::Refusal;
+pub use typed::{TimeStyle, typed_time};
 
 /// Longest line that is read, bytes. Alert records with a packet's payload in base64 reach some hundred kilobytes.
 pub const LINE_BYTES_MAX: usize = 1 << 20;

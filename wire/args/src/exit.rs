@@ -20,12 +20,15 @@ pub enum Code {
     Partial = 5,
     /// Time-out, or the other side is offline.
     Offline = 6,
+    /// Given up by a signal, as shells say it.
+    Interrupted = 130,
 }
 
 /// The paragraph of `--help`.
 pub const HELP: &str = "\
 Exit codes: 0 done, 1 nothing matched, 2 usage or error, 3 out of retention, 4 denied, 5 partial result (damaged input, \
-gaps, limits, some of several sensors), 6 time-out or offline.";
+gaps, limits, some of several sensors), 6 time-out or offline, \
+130 interrupted.";
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {

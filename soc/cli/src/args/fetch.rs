@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use hindcap_args::parse_size;
-use hindcap_wire::message::Format;
+use hindcap_wire::message::{Format, Limits};
 
 use super::{Ask, Which};
 use crate::exit::{self, Failure};
@@ -46,15 +46,30 @@ pub(crate) struct Fetch {
     /// A remark, kept with the result: in the report of --zip, on the page of --http
     #[arg(long, value_name = "TEXT", help_heading = "Output")]
     pub(crate) comment: Option<String>,
+    #[command(flatten)]
+    pub(crate) amount: Amount,
+}
+
+/// How much at most, of each sensor.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct Amount {
     /// Stop at this many packets
-    #[arg(short = 'c', long, value_name = "NUMBER", help_heading = "Limits")]
+    #[arg(short = 'c', long, value_name = "NUMBER")]
     pub(crate) max_packets: Option<u64>,
     /// Stop at this size, such as 64MiB
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) max_bytes: Option<u64>,
     /// Keep this many bytes of each packet
-    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES")]
     pub(crate) snaplen: Option<u32>,
+}
+
+impl From<Amount> for Limits {
+    fn from(amount: Amount) -> Self {
+        let Amount { max_packets, max_bytes, snaplen } = amount;
+        Self { max_bytes, max_packets, snaplen }
+    }
 }
 
 /// How OpenFPC told its two kinds of time apart.

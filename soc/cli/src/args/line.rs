@@ -25,8 +25,8 @@ pub(crate) struct Known {
 /// How a log line is read. Of the zones the nearest goes first: in the line, `--tz`, of the line's source, of the site.
 #[derive(clap::Args, Debug)]
 pub(crate) struct LineArgs {
-    /// The time zone of the line's times where it names none: Europe/Berlin, UTC, +02:00
-    #[arg(long, value_name = "ZONE", value_parser = Zone::new, requires = LOG_LINE)]
+    /// The time zone of the line's times where it names none, and of --at, --start and --end: Europe/Berlin, UTC, +02:00
+    #[arg(long, value_name = "ZONE", value_parser = Zone::new)]
     pub(crate) tz: Option<Zone>,
     /// The time zone of the site, where neither the line nor the settings of its source name one
     #[arg(long, value_name = "ZONE", value_parser = Zone::new)]

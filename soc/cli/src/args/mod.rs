@@ -19,16 +19,18 @@ mod keep;
 mod line;
 mod parse;
 mod provision;
+mod store;
 mod watch;
 mod which;
 mod whom;
 
 pub(crate) use extcap::{Extcap, INTERFACE_PREFIX};
-pub(crate) use fetch::Fetch;
+pub(crate) use fetch::{Amount, Fetch};
 pub(crate) use keep::{Hold, PartArg, Pin, Release, Unpin};
 pub(crate) use line::{Known, line};
 pub(crate) use parse::Parse;
 pub(crate) use provision::Provision;
+pub(crate) use store::{KeptAt, Store, Stored};
 pub(crate) use watch::Watch;
 pub(crate) use which::{PAD_NANOS, Which, query_of};
 pub(crate) use whom::{Pattern, Whom};
@@ -57,6 +59,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Fetch packets as a savefile
     Fetch(Fetch),
+    /// Fetch packets and keep them on this side, with what they cover and sums to check them by
+    Store(Store),
+    /// List what `store` has kept, or show one of it
+    Stored(Stored),
     /// List sessions, newest first
     Search(Search),
     /// Tell what a fetch would read and give, without moving a packet
@@ -102,6 +108,7 @@ impl Command {
     pub(crate) const fn connection(&self) -> Option<&Connection> {
         Some(match self {
             Self::Fetch(Fetch { ask, .. })
+            | Self::Store(Store { ask, .. })
             | Self::Search(Search { ask, .. })
             | Self::Estimate(Estimate { ask, .. })
             | Self::Hold(Hold { ask, .. })
@@ -117,7 +124,9 @@ impl Command {
             Self::Sensors(sensors) => &sensors.connection,
             Self::Extcap(extcap) => &extcap.connection,
             Self::Watch(watch) => &watch.connection,
-            Self::Parse(_) | Self::Provision(_) | Self::Completion(_) | Self::Man(_) => return None,
+            Self::Stored(_) | Self::Parse(_) | Self::Provision(_) | Self::Completion(_) | Self::Man(_) => {
+                return None;
+            }
         })
     }
 }
@@ -310,6 +319,8 @@ mod tests {
     fn help_documents_the_exit_codes() {
         for name in [
             "fetch",
+            "store",
+            "stored",
             "search",
             "estimate",
             "status",

@@ -25,6 +25,9 @@ pub(crate) struct Which {
     pub(crate) event: Option<String>,
     #[command(flatten)]
     pub(crate) line: LineArgs,
+    /// The times of --timestamp, --start and --end are written as Sourcefire does: 'Wed Mar 31 13:24:36 2010 UTC'
+    #[arg(long)]
+    pub(crate) sf: bool,
 }
 
 impl Which {
@@ -33,6 +36,12 @@ impl Which {
     /// # Errors
     /// What cannot be meant; what the log line lacks.
     pub(crate) fn query(&self, known: &Known) -> Result<(Query, Vec<String>), Failure> {
+        let timed = self.query.at.is_some() || self.query.start.is_some() || self.query.end.is_some();
+        if self.line.tz.is_some() && self.event.is_none() && !timed {
+            return Err(Failure::new(
+                "--tz says in which zone times are, and no time is given: see --at, --start, --event",
+            ));
+        }
         let Some(event) = &self.event else {
             return self.query.query(known.now).map(|query| (query, Vec::new())).map_err(Failure::new);
         };

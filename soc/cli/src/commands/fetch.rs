@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use hindcap_soc_api::Ask;
 use hindcap_wire::counted::Counted;
 use hindcap_wire::message::answer::Bytes;
-use hindcap_wire::message::{Extract, Format, Limits};
+use hindcap_wire::message::{Extract, Format};
 use serde::Serialize;
 
 use super::package::{self, Papers};
 use super::{Context, list, page, print, print_json};
 use crate::args;
 use crate::exit::{Code, Failure};
-use crate::gather::{self, Gathered, Part, Wanted};
+use crate::gather::{Gathered, Part, Wanted};
 
 /// A result in JSON.
 #[derive(Serialize)]
@@ -40,22 +40,18 @@ pub(crate) fn fetch(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Fa
 fn deliver(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Failure> {
     let query = cx.query(&args.query, &args.ask.output)?;
     let asks = cx.asks(&args.ask, Some(&query))?;
-    let limits = Limits { max_bytes: args.max_bytes, max_packets: args.max_packets, snaplen: args.snaplen };
-    let wanted =
-        Wanted { extract: Extract { query, limits, format: args.format() }, comment: args.comment.clone() };
+    let extract = Extract { query, limits: args.amount.into(), format: args.format() };
+    let wanted = Wanted { extract, comment: args.comment.clone() };
     let to_stdout = args.write.as_deref() == Some(Path::new("-"));
     let to = args.write.clone().unwrap_or_else(|| default_name(cx, args, &asks));
     // What is not the result itself is received out of the way.
     let spool = (to_stdout || args.zip).then(tempfile::tempdir).transpose().map_err(Failure::new)?;
     let received = spool.as_ref().map_or_else(|| to.clone(), |dir| dir.path().join("result"));
-    let mut watcher = cx.watcher(&args.ask.output, &asks);
-    let gathered =
-        gather::gather(cx.api, &asks, &wanted, &received, &mut |sensor, event| watcher.see(sensor, &event));
-    watcher.end();
-    let mut gathered = gathered?;
+    let mut gathered = cx.gather(&args.ask.output, &asks, &wanted, &received)?;
     if let Some(path) = gathered.file.take() {
         let whole = if args.zip {
-            let papers = Papers { args, wanted: &wanted, gathered: &gathered, now: cx.known.now };
+            let papers =
+                Papers { target: &args.ask.target, wanted: &wanted, gathered: &gathered, now: cx.known.now };
             let zipped = if to_stdout { path.with_extension("zip") } else { to.clone() };
             package::write(&papers, &path, &zipped)?;
             zipped
@@ -68,14 +64,6 @@ fn deliver(cx: &mut Context<'_>, args: &args::Fetch) -> Result<Code, Failure> {
             copied.map_err(|error| Failure::new(format!("stdout: {error}")))?;
         }
         gathered.file = Some(whole);
-    }
-    if let [Part { result: Err(_), .. }] = gathered.parts.as_slice() {
-        // One sensor that gave nothing needs no table.
-        return gathered
-            .parts
-            .pop()
-            .map_or(Ok(Code::Error), |part| part.result.map(|_| Code::Done))
-            .map_err(Failure::from);
     }
     tell(args, &gathered, to_stdout)?;
     Ok(gathered.code())

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use crate::args::{self, Known};
 use crate::exit::Failure;
-use crate::gather::choose;
+use crate::gather::{Gathered, Wanted, choose, gather};
 use crate::report::Watcher;
 
 mod fetch;
@@ -26,6 +27,7 @@ mod provision;
 mod sensors;
 mod shell;
 mod status;
+mod store;
 
 pub(crate) use fetch::fetch;
 pub(crate) use list::{estimate, search};
@@ -35,6 +37,7 @@ pub(crate) use provision::provision;
 pub(crate) use sensors::sensors;
 pub(crate) use shell::{completion, man};
 pub(crate) use status::status;
+pub(crate) use store::{store, stored};
 
 /// What every command works with.
 pub(crate) struct Context<'a> {
@@ -88,6 +91,27 @@ impl Context<'_> {
     /// Shows what happens while `asks` are asked.
     fn watcher(&self, output: &args::Output, asks: &[Ask]) -> Watcher {
         Watcher::new(output.quiet, self.verbose, asks.len() > 1)
+    }
+
+    /// Gathers `wanted` into `to`, while what happens is shown. The only sensor's failure is that of the command.
+    fn gather(
+        &mut self,
+        output: &args::Output,
+        asks: &[Ask],
+        wanted: &Wanted,
+        to: &Path,
+    ) -> Result<Gathered, Failure> {
+        let mut watcher = self.watcher(output, asks);
+        let gathered = gather(self.api, asks, wanted, to, &mut |sensor, event| watcher.see(sensor, &event));
+        watcher.end();
+        let mut gathered = gathered?;
+        match gathered.parts.as_slice() {
+            [part] if part.result.is_err() => {
+                let error = gathered.parts.pop().and_then(|part| part.result.err());
+                Err(error.map_or_else(|| Failure::new("nobody was asked"), Failure::from))
+            }
+            _ => Ok(gathered),
+        }
     }
 
     /// How each sensor is asked that the command is for; why these is told.

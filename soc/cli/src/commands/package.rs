@@ -19,7 +19,7 @@ use crate::{args, beside};
 
 /// What goes with a savefile.
 pub(super) struct Papers<'a> {
-    pub(super) args: &'a args::Fetch,
+    pub(super) target: &'a args::Target,
     pub(super) wanted: &'a Wanted,
     pub(super) gathered: &'a Gathered,
     pub(super) now: Timestamp,
@@ -41,12 +41,12 @@ struct Json<'a> {
 
 impl Papers<'_> {
     fn manifest_json(&self) -> Result<Vec<u8>, Failure> {
-        let target = &self.args.ask.target;
+        let target = self.target;
         let json = Json {
             fetched: self.now,
             case: target.case.as_deref(),
             reason: target.reason.as_deref(),
-            comment: self.args.comment.as_deref(),
+            comment: self.wanted.comment.as_deref(),
             request: &self.wanted.extract,
             packets: self.gathered.packets,
             bytes: self.gathered.bytes,
@@ -57,10 +57,10 @@ impl Papers<'_> {
     }
 
     fn report(&self, savefile: &str) -> String {
-        let target = &self.args.ask.target;
+        let target = self.target;
         let mut text = String::new();
         let _ = writeln!(text, "savefile: {savefile}\nfetched:  {}", self.now);
-        let told = [("case", &target.case), ("reason", &target.reason), ("comment", &self.args.comment)];
+        let told = [("case", &target.case), ("reason", &target.reason), ("comment", &self.wanted.comment)];
         for (name, value) in told {
             if let Some(value) = value {
                 let _ = writeln!(text, "{:9} {value}", format!("{name}:"));
@@ -74,7 +74,21 @@ impl Papers<'_> {
         }
         text
     }
+
+    /// What lies beside the savefile `name`, whose SHA-256 is `hash`; the sums last.
+    pub(super) fn files(&self, name: &str, hash: &[u8]) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+        let mut sums = String::new();
+        sum_line(&mut sums, name, hash);
+        let mut files =
+            vec![("report.txt", self.report(name).into_bytes()), (MANIFEST, self.manifest_json()?)];
+        files.iter().for_each(|(name, bytes)| sum_line(&mut sums, name, &Sha256::digest(bytes)));
+        files.push(("SHA256SUMS", sums.into_bytes()));
+        Ok(files)
+    }
 }
+
+/// The document that programs read.
+pub(super) const MANIFEST: &str = "manifest.json";
 
 /// A name in `SHA256SUMS`, and the sum of what it names.
 fn sum_line(sums: &mut String, name: &str, hash: &[u8]) {
@@ -85,7 +99,7 @@ fn sum_line(sums: &mut String, name: &str, hash: &[u8]) {
 }
 
 /// Copies, and gives the SHA-256 of what was copied.
-fn copy(from: &mut impl io::Read, to: &mut impl Write) -> io::Result<Vec<u8>> {
+pub(super) fn copy(from: &mut impl io::Read, to: &mut impl Write) -> io::Result<Vec<u8>> {
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
         match from.read(&mut buffer)? {
@@ -113,18 +127,11 @@ fn fill(papers: &Papers<'_>, savefile: &Path, name: &str, to: &File) -> Result<(
     let options =
         SimpleFileOptions::default().compression_method(CompressionMethod::Deflated).large_file(true);
     let mut zip = ZipWriter::new(io::BufWriter::new(to));
-    let mut sums = String::new();
     zip.start_file(name, options).map_err(Failure::new)?;
     let hash = File::open(savefile).and_then(|mut file| copy(&mut file, &mut zip)).map_err(Failure::new)?;
-    sum_line(&mut sums, name, &hash);
-    for (name, bytes) in
-        [("report.txt", papers.report(name).into_bytes()), ("manifest.json", papers.manifest_json()?)]
-    {
+    for (name, bytes) in papers.files(name, &hash)? {
         zip.start_file(name, options).map_err(Failure::new)?;
         zip.write_all(&bytes).map_err(Failure::new)?;
-        sum_line(&mut sums, name, &Sha256::digest(&bytes));
     }
-    zip.start_file("SHA256SUMS", options).map_err(Failure::new)?;
-    zip.write_all(sums.as_bytes()).map_err(Failure::new)?;
     zip.finish().map_err(Failure::new)?.flush().map_err(Failure::new)
 }

@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use hindcap_args::{Nanos, ParseArgError, parse_duration};
+use hindcap_events::Zone;
 
 use crate::args::Args;
 use crate::exit::Failure;
@@ -16,9 +17,11 @@ use crate::exit::Failure;
 mod settings;
 mod sites;
 mod sources;
+mod times;
 
-pub(crate) use settings::{Machines, Wrong, default_path, text, texts, unknown, wrong};
+pub(crate) use settings::{Machines, Wrong, data_dir, default_path, text, texts, unknown, wrong};
 use settings::{Settings, Values};
+use times::{TIMES, Times};
 
 /// A flag's identifier, OpenFPC's letter, and OpenFPC's long name where it differs (client of 2010; `bpf` and `device`
 /// are of the later one).
@@ -124,18 +127,32 @@ struct Early {
     profile: Option<String>,
     /// Where sensors are named nearest by.
     whom: Option<ValueSource>,
+    /// How times are read.
+    times: Times,
 }
 
 impl Early {
     fn read(command: &Command, words: &[OsString]) -> Self {
-        let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(words) else {
+        // A time that cannot be read yet must not end the reading.
+        let unread = |arg: clap::Arg| {
+            if TIMES.contains(&arg.get_id().as_str()) {
+                arg.value_parser(clap::value_parser!(String))
+            } else {
+                arg
+            }
+        };
+        let command = command.clone().mut_subcommands(|sub| sub.mut_args(unread));
+        let Ok(matches) = command.ignore_errors(true).try_get_matches_from(words) else {
             return Self::default();
         };
         let last = matches.subcommand().map_or(&matches, |(_, sub)| sub);
         let config = last.try_get_one::<PathBuf>("config").ok().flatten();
         let profile = last.try_get_one::<String>("profile").ok().flatten();
         let whom = WHOM.into_iter().filter_map(|id| source_of(&matches, id)).max();
-        Self { config: config.cloned(), profile: profile.cloned(), whom }
+        let zone = last.try_get_one::<Zone>("tz").ok().flatten().cloned();
+        let sourcefire = last.try_get_one::<bool>("sf").ok().flatten().is_some_and(|sf| *sf);
+        let times = Times { zone, sourcefire, now: crate::now() };
+        Self { config: config.cloned(), profile: profile.cloned(), whom, times }
     }
 }
 
@@ -167,7 +184,7 @@ fn source_of(matches: &ArgMatches, id: &str) -> Option<ValueSource> {
 /// The settings file cannot be used; a password stands on the command line.
 pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<(Args, Machines), Failure> {
     let command = command();
-    let Early { config, profile, whom } = Early::read(&command, &words);
+    let Early { config, profile, whom, mut times } = Early::read(&command, &words);
     // Without a profile asked for, a missing file in the usual place is no mistake.
     let path =
         config.as_deref().or(default).filter(|path| config.is_some() || profile.is_some() || path.exists());
@@ -175,6 +192,11 @@ pub(crate) fn parse(words: Vec<OsString>, default: Option<&Path>) -> Result<(Arg
         Some(path) => settings::load(path, profile.as_deref(), &settable(&command))?,
         None => Settings::default(),
     };
+    if let (None, Some(zone)) = (&times.zone, values.get("tz")) {
+        times.zone = Zone::new(zone).ok();
+    }
+    times.sourcefire |= values.get("sf").is_some_and(|sf| sf == "true");
+    let command = command.mut_subcommands(|sub| times.apply(sub));
     let command = name_sensors_in_one_place(command, &mut values, whom);
     let command = command.mut_subcommands(|sub| with_values(sub, &values));
     let mut command = with_values(command, &values);

@@ -61,6 +61,14 @@ pub(crate) fn default_path(variable: impl Fn(&str) -> Option<PathBuf>) -> Option
     config.map(|config| config.join("hindcap/config.toml"))
 }
 
+/// Where data of this program belongs: `$XDG_DATA_HOME/hindcap`, `~/.local/share` without that variable.
+pub(crate) fn data_dir(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let data = variable("XDG_DATA_HOME").filter(absolute);
+    let data = data.or_else(|| variable("HOME").filter(absolute).map(|home| home.join(".local/share")));
+    data.map(|data| data.join("hindcap"))
+}
+
 /// What profile `name`, or the file's own choice, says in the file at `path`. `flags` are the names that it may use.
 ///
 /// # Errors

@@ -122,6 +122,7 @@ pub(crate) const fn state(code: Code) -> &'static str {
         Code::Denied => "denied",
         Code::Partial => "partial",
         Code::Offline => "offline",
+        Code::Interrupted => "interrupted",
     }
 }
 
