@@ -56,12 +56,12 @@ fn the_command_prints_and_exits_as_documented() {
     let output = analyst.run("fetch -w - --max-bytes 1MB");
     assert!(output.status.success() && output.stdout == bytes(1_000_000));
     assert!(String::from_utf8(output.stderr).unwrap().ends_with("Created - (976.6 KiB, 12 packets)\n"));
-    let (code, json) = analyst.says("fetch --json -w other.pcap");
+    let (code, json) = analyst.says("fetch --json -w case.pcapng");
     assert!(
-        code == Some(0) && json.contains(r#""file":"other.pcap""#) && json.contains(r#""format":"pcap""#)
+        code == Some(0) && json.contains(r#""file":"case.pcapng""#) && json.contains(r#""format":"pcapng""#)
     );
-    // What a sensor sends is read before it becomes a pcapng file; this one sends no savefile.
-    let nonsense = analyst.run("fetch -w case.pcapng");
+    // Where something is added the result is read first; this one is no savefile.
+    let nonsense = analyst.run("fetch -w remarked.pcapng --comment beacon");
     assert_eq!(nonsense.status.code(), Some(2));
     let said = String::from_utf8(nonsense.stderr).unwrap();
     assert!(said.contains("what branch-12 sent cannot be read"), "{said}");
