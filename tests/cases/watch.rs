@@ -151,6 +151,11 @@ fn events_become_sessions_and_noise_does_not() {
     let theirs = judges::packets(&sensor.path("original.pcap"), &sessions[0].filter);
     assert!(!theirs.is_empty() && judges::packets(&file, "") == theirs, "{told}");
     assert_eq!(judges::complaints(&file, false), [""; 0]);
+    let infos = tools::run("capinfos", [file.to_str().unwrap()]);
+    let infos = String::from_utf8_lossy(&infos.stdout).into_owned();
+    for words in ["sensor: branch-1", "case: IR-7", "comment: 09/21-", "ET HUNTING beacon"] {
+        assert!(infos.contains(words), "{words}: {infos}");
+    }
     // Once more: everything was read.
     assert!(desk.once(&[]).stdout.is_empty() && desk.events().len() == 1);
     // A mistake in the rules is told with its line.
@@ -275,9 +280,12 @@ fn a_session_that_goes_on_is_kept_to_its_end() {
         let pins = branch.ask(&["pins", "--json"]);
         String::from_utf8_lossy(&pins.stdout).contains("hindcap watch").then_some(())
     });
+    // Long enough for several looks.
     let when = judges::packets(&theirs, "").len();
+    tools::wait_for("more of the session", || {
+        (judges::packets(&theirs, "").len() > when + 400).then_some(())
+    });
     assert!(desk.events().is_empty(), "the session goes on");
-    tools::wait_for("more of the session", || (judges::packets(&theirs, "").len() > when + 20).then_some(()));
     fs::write(&over, "").unwrap();
     client.wait();
     let (place, event) = tools::wait_at_most(Duration::from_secs(60), "the event", || desk.events().pop());
