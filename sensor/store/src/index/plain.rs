@@ -187,6 +187,18 @@ mod tests {
         }
     }
 
+    /// EtherType and IP header of a packet with `len` bytes behind it.
+    fn ip_header(v6: bool, src: u32, dst: u32, proto: u8, len: u8) -> Vec<u8> {
+        let [src, dst] = [src, dst].map(u32::to_be_bytes);
+        if v6 {
+            let hosts = [src, dst].map(|host| [[0x20; 12].as_slice(), &host].concat()).concat();
+            [[0x86, 0xdd, 0x60, 0, 0, 0, 0, len, proto, 64].as_slice(), &hosts].concat()
+        } else {
+            let start = [8, 0, 0x45, 0, 0, 20 + len, 0, 0, 0, 0, 64, proto, 0, 0];
+            [start.as_slice(), &src, &dst].concat()
+        }
+    }
+
     /// A plain frame between some of `hosts` hosts.
     fn frame(number: &mut impl FnMut(u64) -> u64, hosts: u64) -> Vec<u8> {
         let (src, dst) = (number(hosts) as u32, number(hosts) as u32);
@@ -196,15 +208,7 @@ mod tests {
         }
         let (v6, tcp) = (number(3) == 0, number(3) > 0);
         let (proto, len) = if tcp { (6, 20) } else { (17, 8) };
-        if v6 {
-            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, len, proto, 64]);
-            [src, dst]
-                .iter()
-                .for_each(|host| frame.extend([[0x20; 12].as_slice(), &host.to_be_bytes()].concat()));
-        } else {
-            frame.extend([8, 0, 0x45, 0, 0, 20 + len, 0, 0, 0, 0, 64, proto, 0, 0]);
-            [src, dst].iter().for_each(|host| frame.extend(host.to_be_bytes()));
-        }
+        frame.extend(ip_header(v6, src, dst, proto, len));
         frame.extend([0x80 | number(2) as u8, number(9) as u8, 0, 53 + number(2) as u8]);
         frame.extend(if tcp {
             &[0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x12, 0, 0, 0, 0, 0, 0][..]
@@ -246,5 +250,49 @@ mod tests {
             assert!(plain_builder.encode(Vec::new()) == builder.encode(Vec::new()), "{hosts} hosts");
             assert_eq!(plain_builder.filter(), builder.filter());
         }
+    }
+
+    /// A flow of IPv6 that needs two new hosts is refused for want of bytes, and smaller ones still get records in the same
+    /// page: the hosts of the refused one come first, however late it enters, or the index depends on who asks it when.
+    #[test]
+    fn hosts_of_a_refused_flow_come_before_those_of_the_records_behind_it() {
+        let limits = IndexLimits::for_segment(SEGMENT_BYTES_MIN);
+        let between = |v6: bool, src: u32, dst: u32| {
+            let udp = [0x80, 0, 0, 53, 0, 8, 0, 0];
+            [&[2; 12], ip_header(v6, src, dst, 17, 8).as_slice(), &udp].concat()
+        };
+        let mut met = 0;
+        for fill in 0..24 {
+            let [mut waits, mut asked, mut general] = [1, 2, 3].map(|seed| Builder::new(limits, seed));
+            let (mut found, mut at) = (Dissection::new(), 1_700_000_000_000_000_000);
+            let mut each = |bytes: &[u8]| {
+                at += 1_000;
+                let orig_len = bytes.len() as u32;
+                let packet = Packet { timestamp: Timestamp(at), interface: 0, orig_len, bytes };
+                let plain = Plain::read(LinkType::ETHERNET, bytes, orig_len).expect("a plain packet");
+                waits.observe_plain(0, &plain, &packet);
+                asked.observe_plain(0, &plain, &packet);
+                asked.settle();
+                dissect_generally(LinkType::ETHERNET, bytes, orig_len, &mut found);
+                general.observe(0, &packet, &found);
+                (general.table.flows.len(), general.overflow_flows)
+            };
+            (0..fill).for_each(|host| drop(each(&between(false, 9, 1_000 + host))));
+            let mut host = 10;
+            while each(&between(true, host, host + 1)).1 == 0 {
+                host += 2;
+            }
+            // Of the hosts of these the first, or both, are known.
+            let before = each(&between(true, 10, 500_000)).0;
+            each(&between(false, 9, 500_001));
+            let after = each(&between(true, 11, 500_002)).0;
+            met += usize::from(after > before);
+            waits.settle();
+            let index = general.encode(Vec::new());
+            assert!(asked.encode(Vec::new()) == index, "{fill}: asked after every packet");
+            assert!(waits.encode(Vec::new()) == index, "{fill}: asked at the end");
+            assert_eq!(waits.filter(), general.filter());
+        }
+        assert!(met > 3, "records behind a refused flow: {met} times");
     }
 }
