@@ -187,3 +187,23 @@ impl FromStr for NetList {
         Ok(Self(nets))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hindcap_wire::flow::{FiveTuple, FlowKey, addr_bytes};
+
+    use super::*;
+
+    #[test]
+    fn hosts_that_are_never_cut_are_told_to_the_recorder() {
+        let host = |last: u8| addr_bytes(std::net::Ipv4Addr::new(192, 0, 2, last).into());
+        let flow = |src, dst| {
+            let (src, dst) = (host(src), host(dst));
+            FlowKey::of(&FiveTuple { src, dst, src_port: 1, dst_port: 2, proto: 6, version: 4 }, None).0
+        };
+        let never = ["192.0.2.7/32".parse().unwrap()];
+        let rules = Rules::new(Cutoff(Some(1 << 20)), 100, false, &[], &never).unwrap();
+        let control = rules.control().unwrap();
+        assert!(control.spares(&flow(7, 1)) && control.spares(&flow(1, 7)) && !control.spares(&flow(1, 2)));
+    }
+}

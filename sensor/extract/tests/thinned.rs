@@ -203,10 +203,18 @@ fn a_query_without_times_reads_the_catalog_and_no_tails() {
 
     // A window that cuts segments in two asks their batch tables, and no others.
     read.borrow_mut().clear();
-    let narrow = Query { time: TimeRange::new(at(400), at(800)), ..query };
+    let narrow = Query { time: TimeRange::new(at(400), at(800)), ..query.clone() };
     let (_, part) = extract(&mut reader, &narrow, &Options::default()).unwrap();
     let opened = read.borrow().keys().filter(|area| matches!(area, Area::Segment(_))).count();
     assert!((1..=4).contains(&opened), "{:?}", read.borrow());
     let expected = (400..800).filter(|secs| secs % 7 == 0).count() as u64;
     assert!(part.drops.total().abs_diff(expected) <= 2, "{part}");
+
+    // Of a segment that lies in the window as a whole the catalog tells the policy.
+    let middle = reader.segments()[sealed / 2].clone();
+    let whole = Query { time: TimeRange::new(middle.first, middle.last.plus_nanos(1)), ..query };
+    let (_, part) = extract(&mut reader, &whole, &Options::default()).unwrap();
+    let [span] = part.thinned.policies[..] else { panic!("{part}") };
+    assert_eq!((span.policy, span.since), (policy, at(10)));
+    assert!(span.range.start <= middle.first && middle.last < span.range.end, "{part}");
 }

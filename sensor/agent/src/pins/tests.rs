@@ -112,7 +112,7 @@ fn a_list_waits_for_its_medium_and_another_medium_has_another() {
 }
 
 /// The store `directory` with an event ring that holds `packets` packets, which are `age_secs` old.
-fn with_copies(directory: &Path, packets: u32, age_secs: u64) -> EventsDoor {
+pub(super) fn with_copies(directory: &Path, packets: u32, age_secs: u64) -> EventsDoor {
     let options = StoreOptions {
         segment_bytes: 4 << 20,
         event_share: EventShare::Percent(50),
@@ -132,7 +132,7 @@ fn with_copies(directory: &Path, packets: u32, age_secs: u64) -> EventsDoor {
 }
 
 /// Copies into that store, which are kept for an hour.
-fn an_hour(store: &Path, door: EventsDoor) -> Work {
+pub(super) fn an_hour(store: &Path, door: EventsDoor) -> Work {
     Work {
         store: store.to_owned(),
         door,

@@ -264,7 +264,71 @@ impl Running {
 
 #[cfg(test)]
 mod tests {
+    use hindcap_store::{Recorder, StoreOptions, StoreSize};
+    use hindcap_wire::message::{Pin, PinId};
+    use hindcap_wire::packet::{Interface, LinkType, Packet};
+
+    use super::super::tests::{an_hour, with_copies};
     use super::*;
+
+    fn running(work: Work, events: Store<AnyVolume>) -> Running {
+        Running { work, events: Some(events), copier: None, reader: None, failures: 0, aged: None }
+    }
+
+    fn now(trusted: bool) -> Now {
+        Now { reading: reading(), trusted, imports: false }
+    }
+
+    #[test]
+    fn copies_are_looked_at_for_their_age_although_nothing_is_pinned() {
+        for (age_secs, found) in [(7_200, true), (10, false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("store");
+            let work = an_hour(&path, with_copies(&path, 1, age_secs));
+            let pins = Pins::new(&path);
+            let events = work.open(&pins).unwrap().unwrap();
+            let mut running = running(work, events);
+            assert!(running.has_aged(now(false)), "the event ring has not been told the age");
+            running.pass(&pins, now(false), &AtomicBool::new(false)).unwrap();
+            assert!(!running.has_aged(now(false)), "by a clock that nobody vouches for");
+            assert_eq!(running.has_aged(now(true)), found);
+        }
+    }
+
+    /// A batch of one packet; what has gone to the medium then, as the store tells it.
+    fn written(recorder: &mut Recorder) -> u64 {
+        let raw = Interface { link_type: LinkType::RAW, snaplen: 0, name: "eth1".into() };
+        let interface = recorder.interface(&raw).unwrap();
+        let timestamp = reading().wall;
+        recorder.push(&Packet { timestamp, interface, orig_len: 28, bytes: &[0x45; 28] });
+        recorder.flush();
+        recorder.health().snapshot().wear.odometer.written_bytes
+    }
+
+    #[test]
+    fn the_store_counts_what_the_event_ring_and_the_list_of_pins_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let door = with_copies(&path, 1, 10);
+        let store = Store::open_any(&StoreOptions::new(&path, StoreSize::Keep)).unwrap();
+        let mut recorder = store.recorder(RecorderOptions::inline(), reading()).unwrap();
+        let work = Work { health: Some(recorder.health()), ..an_hour(&path, door) };
+        let pins = Pins::new(&path);
+        let events = work.open(&pins).unwrap().unwrap();
+        let mut running = running(work, events);
+        running.tell_wear(&pins);
+        let first = written(&mut recorder);
+        let second = written(&mut recorder);
+        let batch = second - first;
+        pins.pin(PinId::new(1), &Pin::default(), "", reading()).unwrap();
+        running.tell_wear(&pins);
+        let third = written(&mut recorder);
+        assert_eq!(third - second, batch + 16_384, "the list of pins");
+        running.pass(&pins, now(true), &AtomicBool::new(false)).unwrap();
+        pins.take_written();
+        running.tell_wear(&pins);
+        assert!(written(&mut recorder) - third > batch + 16_384, "the event ring");
+    }
 
     #[test]
     fn an_event_ring_that_is_away_is_looked_for_ever_less_often_but_often_enough() {

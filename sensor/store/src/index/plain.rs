@@ -277,7 +277,9 @@ mod tests {
                 general.observe(0, &packet, &found);
                 (general.table.flows.len(), general.overflow_flows)
             };
-            (0..fill).for_each(|host| drop(each(&between(false, 9, 1_000 + host))));
+            for host in 0..fill {
+                each(&between(false, 9, 1_000 + host));
+            }
             let mut host = 10;
             while each(&between(true, host, host + 1)).1 == 0 {
                 host += 2;

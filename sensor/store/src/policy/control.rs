@@ -54,7 +54,8 @@ impl Control {
     }
 
     /// Whether a flow must stay whole.
-    pub(crate) fn spares(&self, key: &FlowKey) -> bool {
+    #[must_use]
+    pub fn spares(&self, key: &FlowKey) -> bool {
         self.never_cut.iter().any(|net| net.contains(key.a, key.version) || net.contains(key.b, key.version))
     }
 

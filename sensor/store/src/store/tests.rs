@@ -4,6 +4,7 @@ use hindcap_wire::ledger::{ClockAt, SegmentHeader};
 use hindcap_wire::time::Timestamp;
 
 use super::*;
+use crate::holds::Hold;
 use crate::volume::VolumeRead;
 
 const MIB: u64 = 1 << 20;
@@ -90,6 +91,35 @@ fn shrinking_keeps_the_newest_and_growing_keeps_all() {
     let mut kept = generations(&store);
     kept.sort_unstable();
     assert_eq!(kept, [0, 0, 8, 9, 10]);
+}
+
+#[test]
+fn shrinking_keeps_what_is_held_however_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let bytes = |segments| store_bytes(4 << 20, segments);
+    let Store { mut volume, mut state, .. } = Store::create(&options(&path, bytes(6))).unwrap();
+    for (number, generation) in [(0, 9), (1, 10), (2, 5), (3, 6), (4, 7), (5, 8)] {
+        mark(&path, number, generation);
+    }
+    state.keep.holds.push(Hold {
+        id: hindcap_wire::message::HoldId::new(1),
+        who: String::new(),
+        why: String::new(),
+        created_secs: 0,
+        expires_secs: 0,
+        lasts_secs: 1,
+        window_secs: (0, 0),
+        follows: false,
+        after: 10,
+        left_out: 0,
+        ranges: vec![(5, 1)],
+    });
+    state.store(&mut volume).unwrap();
+    drop(volume);
+    let mut kept = generations(&Store::open(&options(&path, bytes(3))).unwrap());
+    kept.sort_unstable();
+    assert_eq!(kept, [5, 9, 10]);
 }
 
 #[test]
