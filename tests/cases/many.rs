@@ -112,8 +112,12 @@ fn packets_of_several_sensors_become_one_file() {
 fn some_answers_are_better_than_none() {
     let Some(mut fleet) = Fleet::start() else { return };
     fleet.daemons[1].stop();
-    let (code, said, json) = fleet.fetch("one.pcap", &["--all-sensors", "--expires", "2h"]);
-    assert_eq!(code, Some(exit::PARTIAL), "{said}");
+    let url = fleet.broker.url();
+    let one = fleet.one.path("one.pcap");
+    let asked = ["fetch", "--json", "--all-sensors", "--expires", "2h", "-w", one.to_str().unwrap()];
+    let output = settled(&fleet.one, &[("HINDCAP_BROKER", &url)], &asked);
+    assert_eq!(output.status.code(), Some(exit::PARTIAL), "{}", said(&output));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(savefile::read(&fleet.one.path("one.pcap")).unwrap().1 == fleet.records[0]);
     assert_eq!(value(&json, "/sensors/1/state"), "offline");
     let note = value(&json, "/sensors/1/note").as_str().unwrap();
@@ -125,8 +129,19 @@ fn some_answers_are_better_than_none() {
         let jobs = hindcap(&fleet.broker, &["jobs", "--sensor", "branch-2"]);
         String::from_utf8_lossy(&jobs.stdout).contains(&id).then_some(())
     });
+    // And collected by whoever asked; once.
+    let late = fleet.one.path("late.pcap");
+    let collect =
+        |args: &[&str]| settled(&fleet.one, &[("HINDCAP_BROKER", &url)], &[&["collect"], args].concat());
+    let listed = collect(&[]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(&id), "{}", said(&listed));
+    let output = collect(&[&id, "-w", late.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
+    assert!(savefile::read(&late).unwrap().1 == fleet.records[1]);
+    assert_eq!(collect(&[]).status.code(), Some(exit::NOTHING));
+    assert_eq!(collect(&[&id]).status.code(), Some(exit::NOTHING));
     let table = hindcap(&fleet.broker, &["fetch", "--sensor", "branch-1,branch-9", "-w", "/dev/null/x"]);
-    assert_eq!(table.status.code(), Some(exit::ERROR), "{}", hindcap_tests::sensor::said(&table));
+    assert_eq!(table.status.code(), Some(exit::ERROR), "{}", said(&table));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use hindcap_wire::message::{
 };
 use hindcap_wire::time::Timestamp;
 
-use crate::{ApiError, Ask, Event};
+use crate::{ApiError, Ask, Event, Ticket};
 
 /// First pause before an unanswered request is sent again; doubled each time.
 const REPEAT_MIN: Duration = Duration::from_secs(10);
@@ -89,12 +89,19 @@ impl<'a> Exchange<'a> {
         if envelope.len() > hindcap_wire::limits::REQUEST_BYTES_MAX {
             return Err(ApiError::TooLarge(envelope.len()));
         }
-        Ok(Self {
+        let ticket =
+            Ticket { sensor: ask.sensor.clone(), request: request.id, until: request.expires, envelope };
+        Ok(Self::again(ask, ticket, encoding))
+    }
+
+    /// The exchange of a request that was sent before.
+    pub(crate) fn again(ask: &'a Ask, ticket: Ticket, encoding: Encoding) -> Self {
+        Self {
             ask,
-            id: request.id,
-            envelope,
+            id: ticket.request,
+            envelope: ticket.envelope,
             encoding,
-            expires: request.expires,
+            expires: ticket.until,
             born: Instant::now(),
             out: Vec::new(),
             state: None,
@@ -105,7 +112,7 @@ impl<'a> Exchange<'a> {
             repeat_at: None,
             repeat_pause: REPEAT_MIN,
             progress_at: Some(Instant::now()),
-        })
+        }
     }
 
     pub(crate) const fn ask(&self) -> &'a Ask {
@@ -197,7 +204,13 @@ impl<'a> Exchange<'a> {
 
     /// The end of a request that waits at the broker.
     pub(crate) fn queued(&self) -> ApiError {
-        ApiError::Queued { request: self.id, until: self.expires, last_heard: self.last_heard() }
+        let ticket = Ticket {
+            sensor: self.ask.sensor.clone(),
+            request: self.id,
+            until: self.expires,
+            envelope: self.envelope.clone(),
+        };
+        ApiError::Queued { ticket, last_heard: self.last_heard() }
     }
 
     /// What cannot be read is not for us: other requesters share the topics.

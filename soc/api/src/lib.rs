@@ -102,6 +102,19 @@ pub struct Fetched {
     pub path: Option<PathBuf>,
 }
 
+/// A request that was sent and not answered: the same once more has no second effect, and is answered with what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Who was asked.
+    pub sensor: SensorId,
+    /// The request.
+    pub request: Ulid,
+    /// When it expires.
+    pub until: Timestamp,
+    /// What was sent, byte for byte.
+    pub envelope: Vec<u8>,
+}
+
 /// A sensor as its retained messages show it.
 #[derive(Clone, Debug)]
 pub struct SensorView {
@@ -141,10 +154,8 @@ pub enum ApiError {
     },
     /// The sensor is away, and the request waits for it at the broker.
     Queued {
-        /// The request.
-        request: Ulid,
-        /// When it expires there.
-        until: Timestamp,
+        /// By which it is asked for again.
+        ticket: Ticket,
         /// When the sensor was last heard of.
         last_heard: Option<Timestamp>,
     },
@@ -184,7 +195,7 @@ impl fmt::Display for ApiError {
                 f.write_str("no sensor of this name has ever been seen at this broker")
             }
             Self::Timeout { waiting_for, .. } => write!(f, "timed out waiting for {waiting_for}"),
-            Self::Queued { request, until, last_heard } => {
+            Self::Queued { ticket: Ticket { request, until, .. }, last_heard } => {
                 match last_heard {
                     Some(at) => write!(f, "offline, last heard of at {at}; ")?,
                     None => f.write_str("never seen at this broker; ")?,
@@ -273,6 +284,18 @@ pub trait Api {
     ) -> Result<Fetched, ApiError> {
         only(self.fetch_all(slice::from_ref(ask), extract, &[to.into()], &mut |_, event| watch(event)))
     }
+
+    /// What became of an extraction that was left at the broker, as [`Api::fetch`].
+    ///
+    /// # Errors
+    /// Why there is no result.
+    fn collect(
+        &mut self,
+        ask: &Ask,
+        ticket: &Ticket,
+        to: &Path,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Fetched, ApiError>;
 
     /// As [`Api::search_all`].
     ///

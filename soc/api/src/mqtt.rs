@@ -20,7 +20,7 @@ use hindcap_wire::time::Timestamp;
 use crate::crowd::{self, Follow, Member};
 use crate::exchange::{Exchange, Step, common, is_success, request, subscriptions};
 use crate::fetch::Fetch;
-use crate::{Answers, Api, ApiError, Ask, Event, Fetched, SensorView};
+use crate::{Answers, Api, ApiError, Ask, Event, Fetched, SensorView, Ticket, only};
 
 /// Reads the wall clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -140,6 +140,19 @@ impl Api for MqttApi {
     ) -> Result<Answers<Fetched>, ApiError> {
         let place = |number: usize| Fetch::new(to.get(number).map_or(Path::new(""), PathBuf::as_path));
         self.run(asks, &Operation::Extract(extract.clone()), place, watch)
+    }
+
+    fn collect(
+        &mut self,
+        ask: &Ask,
+        ticket: &Ticket,
+        to: &Path,
+        watch: &mut dyn FnMut(Event),
+    ) -> Result<Fetched, ApiError> {
+        let member = Member::new(Exchange::again(ask, ticket.clone(), self.encoding), Fetch::new(to));
+        let link = self.link(subscriptions(&ask.sensor))?;
+        let stamp = || (self.new_id(), (self.clock)());
+        only(crowd::run(link, vec![member], &stamp, &mut |_, event| watch(event)))
     }
 
     fn search_all(

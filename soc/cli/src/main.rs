@@ -75,6 +75,7 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
     let mut cx = Context { api: &mut api, interrupted: interrupted(), known, verbose };
     match &args.command {
         Command::Fetch(fetch) => commands::fetch(&mut cx, fetch),
+        Command::Collect(collect) => commands::collect(&mut cx, collect),
         Command::Store(store) => commands::store(&mut cx, store, Ulid::new(now(), random_128())),
         Command::Search(search) => commands::search(&mut cx, search),
         Command::Estimate(estimate) => commands::estimate(&mut cx, &estimate.query, &estimate.ask),

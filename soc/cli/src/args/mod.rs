@@ -13,6 +13,7 @@ use hindcap_wire::time::NANOS_PER_SEC;
 
 use crate::exit;
 
+mod collect;
 mod extcap;
 mod fetch;
 mod keep;
@@ -24,6 +25,7 @@ mod watch;
 mod which;
 mod whom;
 
+pub(crate) use collect::Collect;
 pub(crate) use extcap::{Extcap, INTERFACE_PREFIX};
 pub(crate) use fetch::{Amount, Fetch};
 pub(crate) use keep::{Hold, PartArg, Pin, Release, Unpin};
@@ -59,6 +61,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Fetch packets as a savefile
     Fetch(Fetch),
+    /// Fetch what came of a request that waited for a site, or list those that wait
+    Collect(Collect),
     /// Fetch packets and keep them on this side, with what they cover and sums to check them by
     Store(Store),
     /// List what `store` has kept, or show one of it
@@ -120,6 +124,7 @@ impl Command {
             | Self::Jobs(AskOnly { ask })
             | Self::Holds(AskOnly { ask })
             | Self::Pins(AskOnly { ask }) => &ask.target.connection,
+            Self::Collect(collect) => &collect.connection,
             Self::Status(status) => &status.look.connection,
             Self::Sensors(sensors) => &sensors.connection,
             Self::Extcap(extcap) => &extcap.connection,
@@ -319,6 +324,7 @@ mod tests {
     fn help_documents_the_exit_codes() {
         for name in [
             "fetch",
+            "collect",
             "store",
             "stored",
             "search",

@@ -16,6 +16,7 @@ use crate::exit::Failure;
 use crate::gather::{Gathered, Wanted, choose, gather};
 use crate::report::Watcher;
 
+mod collect;
 mod fetch;
 mod list;
 mod many;
@@ -29,6 +30,7 @@ mod shell;
 mod status;
 mod store;
 
+pub(crate) use collect::collect;
 pub(crate) use fetch::fetch;
 pub(crate) use list::{estimate, search};
 pub(crate) use order::{cancel, hold, list as ask_only, pin, release, summary, unpin};
@@ -105,6 +107,7 @@ impl Context<'_> {
         let gathered = gather(self.api, asks, wanted, to, &mut |sensor, event| watcher.see(sensor, &event));
         watcher.end();
         let mut gathered = gathered?;
+        collect::remember(&gathered.parts, wanted.extract.format)?;
         match gathered.parts.as_slice() {
             [part] if part.result.is_err() => {
                 let error = gathered.parts.pop().and_then(|part| part.result.err());

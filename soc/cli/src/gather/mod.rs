@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hindcap_soc_api::{Api, ApiError, Ask, Event, Fetched};
+use hindcap_soc_api::{Api, ApiError, Ask, Event, Fetched, Ticket};
 use hindcap_wire::message::answer::Answer;
 use hindcap_wire::message::{Extract, Format, SensorId};
 
@@ -150,6 +150,23 @@ pub(crate) fn gather(
     }
     let duplicates = merged.duplicates.iter().sum();
     Ok(Gathered { file, packets: merged.packets, bytes: merged.bytes, duplicates, parts })
+}
+
+/// What became of a request that waited at the broker; the savefile is at `to`.
+///
+/// # Errors
+/// Why there is no result.
+pub(crate) fn collect(
+    api: &mut dyn Api,
+    ask: &Ask,
+    ticket: &Ticket,
+    to: &Path,
+    watch: &mut dyn FnMut(Event),
+) -> Result<Gathered, Failure> {
+    let fetched = api.collect(ask, ticket, to, watch)?;
+    let (file, packets, bytes) = (fetched.path.clone(), fetched.manifest.packets, fetched.manifest.bytes);
+    let parts = vec![Part::new(ask.sensor.clone(), Ok(fetched))];
+    Ok(Gathered { file, packets, bytes, duplicates: 0, parts })
 }
 
 /// What a pcapng result says of itself first; of one sensor the lines that the sensor itself writes. One line each: what a
