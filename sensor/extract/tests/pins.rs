@@ -302,3 +302,15 @@ fn packets_with_times_of_their_own_tell_which_sessions_go_on() {
     assert!(copied.packets > 90);
     assert_eq!(bench.ring.content(), session[..session.len() - 2]);
 }
+
+#[test]
+fn the_newest_copy_is_dated_by_its_packet() {
+    let mut ring = Lab::new(4, false, START + 1_000 * SEC);
+    for secs in [10, 20] {
+        ring.push(packet(secs, 5_000, ACK, true));
+        ring.tick(START + (1_000 + secs) * SEC, Default::default());
+        ring.flush();
+    }
+    let segment = ring.reader().segments()[0].clone();
+    assert_eq!((segment.state, segment.first, segment.last), (SegmentState::Open, at(10), at(20)));
+}
