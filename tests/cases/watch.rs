@@ -288,7 +288,7 @@ fn a_session_that_goes_on_is_kept_to_its_end() {
     assert!(desk.events().is_empty(), "the session goes on");
     fs::write(&over, "").unwrap();
     client.wait();
-    let (place, event) = tools::wait_at_most(Duration::from_secs(60), "the event", || desk.events().pop());
+    let (place, event) = tools::wait_at_most(Duration::from_secs(120), "the event", || desk.events().pop());
     let ours = judges::packets(&place.join("session.pcapng"), "");
     judges::assert_alike("SYN to FIN", &ours, &judges::packets(&theirs, &format!("port {port}")));
     let flags: Vec<u8> = ours.iter().map(|(_, _, bytes)| bytes[47]).collect();

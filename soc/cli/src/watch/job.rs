@@ -118,6 +118,10 @@ impl Job {
             quiet >= if tcp { IDLE_NANOS.0 } else { IDLE_NANOS.1 }
         };
         self.stage = Stage::Wait(Some(seen));
+        if closed && tcp && !over {
+            // The other direction follows soon.
+            self.looks = 0;
+        }
         // A line that names no whole session names whatever was there around its time.
         let around = !self.query.session && now >= self.query.time.end.plus_nanos(CLOSED_NANOS);
         if over || around || now >= self.until { Look::Over } else { Look::Later }
@@ -208,7 +212,9 @@ pub(super) mod tests {
     fn a_session_is_over_when_it_was_closed_and_nothing_more_comes() {
         let mut job = job();
         assert_eq!(job.look(&found(101, 0x02), at(102)), Look::Later);
+        job.looks = 7;
         assert_eq!(job.look(&found(105, 0x13), at(106)), Look::Later, "the other direction may go on");
+        assert_eq!(job.looks, 0, "not for long");
         assert_eq!(job.look(&found(106, 0x13), at(108)), Look::Later);
         assert_eq!(job.look(&found(106, 0x13), at(112)), Look::Over);
         assert_eq!(self::job().look(&found(101, 0x04), at(140)), Look::Over, "long ago");

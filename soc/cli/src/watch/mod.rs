@@ -7,6 +7,7 @@
 //! there is no room, files are not read on.
 
 mod job;
+mod pace;
 mod rule;
 mod rules;
 mod severity;
@@ -33,6 +34,7 @@ use crate::args::{self, Known, PAD_NANOS};
 use crate::commands::print;
 use crate::exit::{Code, Failure};
 use job::{Job, Stage};
+use pace::Allowance;
 use rule::Rule;
 use rules::Rules;
 use source::Feed;
@@ -109,33 +111,11 @@ struct Watch<'a> {
     full_told: bool,
 }
 
-/// So many a minute: what is not used is there for a minute.
-struct Allowance {
-    per_minute: f64,
-    left: f64,
-    since: Instant,
-}
-
 /// Lines that could not be read.
 struct Refused {
     count: u64,
     last: String,
     told: Instant,
-}
-
-impl Allowance {
-    fn new(per_minute: u32) -> Self {
-        Self { per_minute: per_minute.into(), left: per_minute.into(), since: Instant::now() }
-    }
-
-    fn take(&mut self) -> bool {
-        let minutes = self.since.elapsed().as_secs_f64() / 60.0;
-        self.since = Instant::now();
-        self.left = (self.left + minutes * self.per_minute).min(self.per_minute);
-        let may = self.left >= 1.0;
-        self.left -= if may { 1.0 } else { 0.0 };
-        may
-    }
 }
 
 impl<'a> Watch<'a> {
@@ -154,7 +134,7 @@ impl<'a> Watch<'a> {
             tools,
             outcomes: channel(),
             at_work: HashSet::new(),
-            allowance: Allowance::new(rules.per_minute),
+            allowance: Allowance::new(rules.per_minute, Instant::now()),
             news: Vec::new(),
             refused: Refused { count: 0, last: String::new(), told: Instant::now() },
             stored: 0,
@@ -390,7 +370,7 @@ impl<'a> Watch<'a> {
             if job.stage == Stage::Fetch && !self.has_room(&job) {
                 continue;
             }
-            if job.stage == Stage::Pin && job.looks == 0 && !self.allowance.take() {
+            if job.stage == Stage::Pin && job.looks == 0 && !self.allowance.take(Instant::now()) {
                 continue;
             }
             self.at_work.insert(job.id);
