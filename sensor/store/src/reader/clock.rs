@@ -154,7 +154,8 @@ impl Anchors {
     /// The true times of `segment`, whose clock is `clock`: no less than they are.
     pub(super) fn times(&self, segment: &SegmentInfo, clock: &Clock) -> (Timestamp, Timestamp) {
         let (first, last) = (segment.first, segment.last);
-        if first > last || clock.lines.iter().all(|line| line.clock == ClockState::Synchronised) {
+        // An import and the event ring have no clock: what they hold bears times of its own.
+        if first > last || clock.lines.iter().all(|line| line.clock != ClockState::NotSynchronised) {
             return (first, last);
         }
         let times = self.true_time(segment.generation, &clock.lines);
