@@ -43,13 +43,12 @@ class Office:
         users = os.path.join(self.directory, "users")
         output("mosquitto_passwd", "-c", "-b", users, NAME, content.strip())
         output("mosquitto_passwd", "-b", users, "analyst", "secret")
-        os.chmod(users, 0o644)
-        os.chmod(self.directory, 0o755)
 
     def open(self) -> None:
         settings = os.path.join(self.directory, "mosquitto.conf")
         with open(settings, "w", encoding="ascii") as file:
-            file.write(f"listener {self.port} 127.0.0.1\nallow_anonymous false\n"
+            # Started by root, mosquitto would become somebody who cannot read here.
+            file.write(f"user root\nlistener {self.port} 127.0.0.1\nallow_anonymous false\n"
                        f"password_file {os.path.join(self.directory, 'users')}\n")
         log = open(os.path.join(self.directory, "mosquitto.log"), "a", encoding="ascii")
         self.mosquitto = subprocess.Popen(["mosquitto", "-c", settings], stdout=log, stderr=log)
