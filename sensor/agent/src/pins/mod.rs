@@ -119,12 +119,14 @@ impl Pins {
         inner.asked = true;
     }
 
+    /// Whether the store that is there is known to have no event ring.
+    fn has_no_ring(&self) -> bool {
+        matches!(self.lock().home, Home::Without)
+    }
+
     /// The store that is there has no event ring.
     fn arrive_without(&self) {
         let mut inner = self.lock();
-        if !matches!(inner.home, Home::Without) {
-            log::info!("{}", command::no_event_ring(&self.store));
-        }
         (inner.home, inner.ring, inner.emptying_fails) = (Home::Without, None, None);
         inner.list.clear();
     }

@@ -18,6 +18,7 @@ use hindcap_store::{
 
 use hindcap_wire::time::NANOS_PER_SEC;
 
+use super::command::no_event_ring;
 use super::times::Times;
 use super::{Copier, Now, Pins, pass, reading};
 use crate::clock::Clock;
@@ -55,10 +56,15 @@ pub struct Work {
 impl Work {
     /// Looks for the event ring and tells `pins`; gives it when it is there, held for writing.
     pub(super) fn arrive(&self, pins: &Pins) -> Option<Store<AnyVolume>> {
-        self.open(pins).unwrap_or_else(|error| {
+        let knew = pins.has_no_ring();
+        let found = self.open(pins).unwrap_or_else(|error| {
             pins.leave(error.to_string());
             None
-        })
+        });
+        if pins.has_no_ring() && !knew {
+            log::info!("{}", no_event_ring(&self.store));
+        }
+        found
     }
 
     /// As [`Work::arrive`].
