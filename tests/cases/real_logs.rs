@@ -84,7 +84,7 @@ fn real_lines_lead_to_what_tcpdump_saw() {
     let mut judge = Running::start(judge.arg("tcp"));
     judge.wait_said("listening on");
     let site = Site { sensor: &sensor, cable: &cable, branch: &branch, beside };
-    for program in [nginx, exim, ulogd] {
+    for program in [nginx, exim, dropbear, ulogd] {
         program(&site);
     }
 }
@@ -151,6 +151,28 @@ fn exim(site: &Site<'_>) {
     site.client("python3", &["-c", &mail]);
     let line = site.line(&folder.path().join("log/main"), " <= ");
     site.compare(&line, &format!("host {CLIENT} and tcp port 25"));
+}
+
+/// The client's end, and the time within the session.
+fn dropbear(site: &Site<'_>) {
+    if !tools::have(&["dropbear"]) {
+        return;
+    }
+    let key = site.sensor.path("dropbear.key");
+    let mut dropbear = site.cable.server("dropbear");
+    // -R: makes the host key when a client wants it.
+    dropbear.args(["-F", "-E", "-R", "-p", &format!("{SERVER}:22"), "-r"]).arg(key);
+    let dropbear = Running::start(&mut dropbear);
+    site.wait_listening(22);
+    let hello = format!(
+        "import socket\ns = socket.create_connection(('{SERVER}', 22))\ns.recv(100)\ns.send(b'SSH-2.0-x\\r\\n')\ns.close()"
+    );
+    site.client("python3", &["-c", &hello]);
+    let line = tools::wait_for("the end of the session", || {
+        dropbear.said().lines().find(|line| line.contains("Exit before auth from <")).map(String::from)
+    });
+    let port = line.split_once('<').unwrap().1.split(['>', ':']).nth(1).unwrap();
+    site.compare(&line, &format!("host {CLIENT} and tcp port {port} and tcp port 22"));
 }
 
 /// A packet that the kernel's filter saw: both ends, to the second.

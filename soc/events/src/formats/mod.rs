@@ -6,6 +6,7 @@ use crate::line::Line;
 
 mod asa;
 mod community;
+mod dropbear;
 mod ecs;
 mod exim;
 mod filters;
@@ -68,6 +69,7 @@ pub(crate) static FORMATS: &[Format] = &[
     servers::WEB,
     servers::POSTFIX,
     servers::SSHD,
+    dropbear::DROPBEAR,
     filters::FILTERLOG,
     filters::PFLOG,
     filters::WINDOWS,

@@ -51,7 +51,7 @@ fn own_port(text: &'static str) -> End<'static> {
 }
 
 /// A session of a client with this server on one of `ports`.
-fn client<'a>(mut draft: Draft<'a>, client: End<'a>, ports: &[&'static str]) -> Draft<'a> {
+pub(super) fn client<'a>(mut draft: Draft<'a>, client: End<'a>, ports: &[&'static str]) -> Draft<'a> {
     draft = draft.proto(Some(proto::TCP), "").direction(Direction::Opener);
     draft.own_end = Some(OwnEnd::Dst);
     for port in ports {
