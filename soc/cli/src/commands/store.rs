@@ -157,7 +157,11 @@ fn list(args: &args::Stored, root: &Path) -> Result<Code, Failure> {
     if !args.json && !args.quiet && rows.len() > 1 {
         print(&columns(rows))?;
     }
-    Ok(if references.is_empty() { Code::NothingMatched } else { Code::Done })
+    if references.is_empty() {
+        eprintln!("hindcap: nothing is stored in {}", root.display());
+        return Ok(Code::NothingMatched);
+    }
+    Ok(Code::Done)
 }
 
 fn row(reference: Ulid, manifest: &Value) -> Vec<String> {
