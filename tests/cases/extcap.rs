@@ -136,10 +136,7 @@ fn tshark_follows_a_sensor_live() {
     tools::wait_for("the HTTP server", || http.printed().contains("Serving").then_some(()));
     let (ours, theirs) = (sensor.path("live.pcapng"), sensor.path("tcpdump.pcap"));
     let filter = "tcp port 8080 or icmp";
-    let mut judge = cable.server("tcpdump");
-    judge.args(["-i", "vb", "-n", "-U", "-Z", "root", "--time-stamp-precision=nano", "-w"]);
-    let mut judge = Running::start(judge.arg(&theirs).arg(filter));
-    judge.wait_said("listening on");
+    let _judge = judges::beside(&cable, &theirs, filter);
     let args = ["-i", INTERFACE, "-f", filter, "-w", ours.to_str().unwrap()];
     let mut shark = tshark(&sensor, &folder, |program| cable.server(program), args).unwrap();
     let mut shark = Running::start(&mut shark);

@@ -30,15 +30,6 @@ fn record(cable: &Cable, sensor: &Sensor, args: &[&str]) -> Running {
     recorder
 }
 
-/// Starts tcpdump on the same end.
-fn tcpdump(cable: &Cable, file: &Path, filter: &str) -> Running {
-    let mut command = cable.server("tcpdump");
-    command.args(["-i", "vb", "-n", "-U", "-Z", "root", "-B", "65536", "--time-stamp-precision=nano", "-w"]);
-    let mut tcpdump = Running::start(command.arg(file).args(filter.split_whitespace()));
-    tcpdump.wait_said("listening on");
-    tcpdump
-}
-
 /// Runs a program at the client's side to its good end.
 fn client(cable: &Cable, words: &str) {
     let mut words = words.split(' ');
@@ -84,7 +75,7 @@ fn real_programs_are_recorded_as_tcpdump_sees_them() {
     tools::wait_for("the HTTP server", || http.printed().contains("Serving").then_some(()));
 
     let beside = sensor.path("tcpdump.pcap");
-    let mut tcpdump = tcpdump(&cable, &beside, "");
+    let mut tcpdump = judges::beside(&cable, &beside, "");
     let mut recorder = record(&cable, &sensor, &[]);
     marker(&cable, &sensor, Some(&beside), 9);
     for words in [
@@ -191,7 +182,7 @@ fn written_and_dropped_are_what_was_delivered() {
     // The second receive ring is far too small for the speed: packets are dropped, and counted.
     for (ring, rate) in [("16MiB", 5_000), ("128KiB", 0)] {
         let sensor = Sensor::new();
-        let mut tcpdump = tcpdump(&cable, Path::new("/dev/null"), GENERATED);
+        let mut tcpdump = judges::beside(&cable, Path::new("/dev/null"), GENERATED);
         let mut recorder = record(&cable, &sensor, &["--ring", ring, GENERATED]);
         let sent = send(&cable, 40_000, rate);
         let (status, _) = recorder.stop();
@@ -220,7 +211,7 @@ fn killed_at_load_it_keeps_what_is_older_than_the_flush_interval() {
     let Some(cable) = Cable::new() else { return };
     let sensor = Sensor::new();
     let beside = sensor.path("tcpdump.pcap");
-    let mut tcpdump = tcpdump(&cable, &beside, GENERATED);
+    let mut tcpdump = judges::beside(&cable, &beside, GENERATED);
     let mut recorder = record(&cable, &sensor, &[GENERATED]);
     let load = Running::start(sender(&cable).args(["--rate", "4000"]));
     // Some segments are sealed by then.

@@ -79,10 +79,7 @@ fn real_lines_lead_to_what_tcpdump_saw() {
     let branch = Recording::new(&sensor, &cable);
     let _daemon = branch.daemon();
     let beside = sensor.path("tcpdump.pcap");
-    let mut judge = cable.server("tcpdump");
-    judge.args(["-i", "vb", "-n", "-U", "-Z", "root", "--time-stamp-precision=nano", "-w"]).arg(&beside);
-    let mut judge = Running::start(judge.arg("tcp"));
-    judge.wait_said("listening on");
+    let _judge = judges::beside(&cable, &beside, "tcp");
     let site = Site { sensor: &sensor, cable: &cable, branch: &branch, beside };
     for program in [nginx, exim, dropbear, ulogd] {
         program(&site);

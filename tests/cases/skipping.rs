@@ -44,10 +44,7 @@ fn the_kernel_keeps_out_what_a_rule_names_behind_any_tags() {
     let Some(cable) = Cable::new() else { return };
     let sensor = Sensor::new();
     let beside = sensor.path("tcpdump.pcap");
-    let mut command = cable.server("tcpdump");
-    command.args(["-i", "vb", "-n", "-U", "-Z", "root", "--time-stamp-precision=nano", "-w"]).arg(&beside);
-    let mut tcpdump = Running::start(&mut command);
-    tcpdump.wait_said("listening on");
+    let mut tcpdump = judges::beside(&cable, &beside, "");
     let mut command = cable.server(tools::ours("hindcapd"));
     command.args(["record", "-i", "vb", "--json", "--flush-interval", "500ms", "--store-size", "192MiB"]);
     let rules = ["--skip", "udp port 5000", "--skip", "tcp port 9999"];

@@ -248,10 +248,7 @@ fn a_session_that_goes_on_is_kept_to_its_end() {
     let branch = Recording::new(&sensor, &cable);
     let _daemon = branch.daemon();
     let theirs = sensor.path("tcpdump.pcap");
-    let mut judge = cable.server("tcpdump");
-    judge.args(["-i", "vb", "-n", "-U", "-Z", "root", "--time-stamp-precision=nano", "-w"]).arg(&theirs);
-    let mut judge = Running::start(judge.arg("tcp port 7000"));
-    judge.wait_said("listening on");
+    let _judge = judges::beside(&cable, &theirs, "tcp port 7000");
     let server = "import socket,sys\nl=socket.create_server((sys.argv[1],7000))\nprint('ready',flush=True)\n\
                   c=l.accept()[0]\nwhile c.recv(999): c.sendall(b'y'*100)\nc.close()";
     let client = "import os,socket,sys,time\ns=socket.create_connection((sys.argv[1],7000))\n\

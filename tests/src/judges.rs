@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::netns::Cable;
+use crate::process::Running;
 use crate::savefile::{self, Record};
 use crate::tools;
 
@@ -18,6 +20,16 @@ pub enum Reading {
     Mixed,
     /// Nothing at all.
     Unreadable,
+}
+
+/// Starts tcpdump at the server's end, where the sensor listens too; it writes what passes `filter` to `file`.
+#[must_use]
+pub fn beside(cable: &Cable, file: &Path, filter: &str) -> Running {
+    let mut command = cable.server("tcpdump");
+    command.args(["-i", "vb", "-n", "-U", "-Z", "root", "-B", "65536", "--time-stamp-precision=nano", "-w"]);
+    let mut tcpdump = Running::start(command.arg(file).args(filter.split_whitespace()));
+    tcpdump.wait_said("listening on");
+    tcpdump
 }
 
 /// Reads `file` with tcpdump and an optional filter.
