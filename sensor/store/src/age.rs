@@ -98,19 +98,7 @@ mod tests {
         assert_eq!(expired(&ages, &keep(), 111), Some(1));
         assert_eq!(expired(&ages, &Keep::default(), 1_000), None, "no limit");
         let mut held = keep();
-        held.holds.push(Hold {
-            id: hindcap_wire::message::HoldId::new(1),
-            who: String::new(),
-            why: String::new(),
-            created_secs: 0,
-            expires_secs: 0,
-            lasts_secs: 1,
-            window_secs: (0, 0),
-            follows: false,
-            after: 0,
-            left_out: 0,
-            ranges: vec![(1, 1)],
-        });
+        held.holds.push(Hold::of_segments(0, vec![(1, 1)]));
         assert_eq!(expired(&ages, &held, 111), None, "a hold outlives the age");
         assert_eq!(expired(&ages, &held, 112), Some(2));
     }

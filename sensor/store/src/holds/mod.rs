@@ -96,6 +96,26 @@ pub struct Hold {
     pub ranges: Vec<(u64, u32)>,
 }
 
+#[cfg(test)]
+impl Hold {
+    /// A hold of `ranges` that nobody asked for and nothing ends, made when `after` was the newest generation.
+    pub(crate) fn of_segments(after: u64, ranges: Vec<(u64, u32)>) -> Self {
+        Self {
+            id: HoldId::new(1),
+            who: String::new(),
+            why: String::new(),
+            created_secs: 0,
+            expires_secs: 0,
+            lasts_secs: 1,
+            window_secs: (0, 0),
+            follows: false,
+            after,
+            left_out: 0,
+            ranges,
+        }
+    }
+}
+
 /// What somebody wants to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldOrder {

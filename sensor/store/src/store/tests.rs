@@ -102,19 +102,7 @@ fn shrinking_keeps_what_is_held_however_old() {
     for (number, generation) in [(0, 9), (1, 10), (2, 5), (3, 6), (4, 7), (5, 8)] {
         mark(&path, number, generation);
     }
-    state.keep.holds.push(Hold {
-        id: hindcap_wire::message::HoldId::new(1),
-        who: String::new(),
-        why: String::new(),
-        created_secs: 0,
-        expires_secs: 0,
-        lasts_secs: 1,
-        window_secs: (0, 0),
-        follows: false,
-        after: 10,
-        left_out: 0,
-        ranges: vec![(5, 1)],
-    });
+    state.keep.holds.push(Hold::of_segments(10, vec![(5, 1)]));
     state.store(&mut volume).unwrap();
     drop(volume);
     let mut kept = generations(&Store::open(&options(&path, bytes(3))).unwrap());
