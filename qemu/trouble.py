@@ -20,7 +20,7 @@ STEP = 400
 CARD_BACK_S = 30
 
 
-def arrive(office: Office, box: Box, frames: list[bytes], number: int) -> int:
+def arrive(box: Box, frames: list[bytes], number: int) -> int:
     """Sends the next frames, STEP of them; gives how many have been sent then."""
     box.tap.send(frames[number : number + STEP], RATE)
     return number + STEP
@@ -34,7 +34,7 @@ def all_there(office: Office, box: Box, frames: list[bytes], number: int) -> Non
 
 def broker_away(office: Office, box: Box, frames: list[bytes], number: int) -> int:
     office.close()
-    number = arrive(office, box, frames, number)
+    number = arrive(box, frames, number)
     office.open()
     all_there(office, box, frames, number)
     return number
@@ -45,7 +45,7 @@ def cable_out(office: Office, box: Box, frames: list[bytes], number: int) -> int
     box.wait("a tap port without a cable", lambda: office.status("capture").get("link_up") is False)
     box.monitor("set_link", name="tap", up=True)
     box.wait("the cable again", lambda: office.status("capture").get("link_up") is True)
-    number = arrive(office, box, frames, number)
+    number = arrive(box, frames, number)
     all_there(office, box, frames, number)
     return number
 
@@ -61,7 +61,7 @@ def put_in(box: Box, name: str) -> None:
 
 def card_out(office: Office, box: Box, frames: list[bytes], number: int) -> int:
     pull(office, box)
-    number = arrive(office, box, frames, number)
+    number = arrive(box, frames, number)
     put_in(box, "card.img")
     inserted = time.monotonic()
     all_there(office, box, frames, number)
@@ -77,7 +77,7 @@ def card_exchanged(office: Office, box: Box, frames: list[bytes], number: int) -
         file.truncate(os.path.getsize(os.path.join(box.directory, "card.img")))
     put_in(box, "blank.img")
     box.wait("a blank card in use", lambda: (office.status("card").get("swapped") or {}).get("now"))
-    after = arrive(office, box, frames, number)
+    after = arrive(box, frames, number)
     box.wait(f"{after - number} packets over MQTT", lambda: len(office.fetched()) >= after - number)
     check(office.fetched() == frames[number:after], "they are those sent since, unchanged, in order", box)
     pull(office, box)
@@ -93,7 +93,7 @@ def main() -> None:
     office = Office(machine, directory, programs)
     try:
         box = office.switch_on()
-        number = arrive(office, box, frames, 0)
+        number = arrive(box, frames, 0)
         all_there(office, box, frames, number)
         for trouble in (broker_away, cable_out, card_out, card_exchanged):
             print(f" {trouble.__name__.replace('_', ' ')}:", flush=True)
