@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hindcap_soc_api::{ApiError, Ask, Ticket};
-use hindcap_wire::counted::Counted;
-use hindcap_wire::message::answer::Bytes;
 use hindcap_wire::message::{Format, SensorId, Ulid};
 use hindcap_wire::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, print, print_json};
+use super::fetch::created;
+use super::{Context, entries, print, print_json};
 use crate::exit::{Code, Failure};
 use crate::gather::{self, Part};
 use crate::report::{Watcher, columns};
@@ -100,23 +99,14 @@ pub(crate) fn collect(cx: &mut Context<'_>, args: &args::Collect) -> Result<Code
     if args.output.json {
         print_json(&serde_json::json!({ "file": gathered.file, "sensors": gathered.parts }))?;
     } else if let Some(file) = &gathered.file {
-        let (size, packets) = (Bytes(gathered.bytes), Counted(gathered.packets, "packet"));
-        let brief = args.output.quiet;
-        let name = file.display();
-        print(&if brief { format!("{name}\n") } else { format!("Created {name} ({size}, {packets})\n") })?;
+        print(&if args.output.quiet { format!("{}\n", file.display()) } else { created(file, &gathered) })?;
     }
     Ok(gathered.code())
 }
 
 /// What is waited for. What has expired is forgotten.
 fn list(root: &Path, now: Timestamp, args: &args::Collect) -> Result<Code, Failure> {
-    let entries = match fs::read_dir(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        entries => {
-            entries.map_err(|error| Failure::new(format!("{}: {error}", root.display())))?.flatten().collect()
-        }
-    };
-    let mut paths: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
+    let mut paths: Vec<PathBuf> = entries(root)?.iter().map(fs::DirEntry::path).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort_unstable();
     let mut rows = vec![["REQUEST", "SENSOR", "UNTIL"].map(String::from).to_vec()];

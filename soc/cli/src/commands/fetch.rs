@@ -83,7 +83,7 @@ fn default_name(cx: &Context<'_>, args: &args::Fetch, asks: &[Ask]) -> PathBuf {
 }
 
 /// The line that a person and a script look for, last.
-fn created(path: &Path, gathered: &Gathered) -> String {
+pub(super) fn created(path: &Path, gathered: &Gathered) -> String {
     let packets = Counted(gathered.packets, "packet");
     format!("Created {} ({}, {packets})\n", path.display(), Bytes(gathered.bytes))
 }

@@ -1,6 +1,7 @@
 //! The commands.
 
 use std::fmt::Display;
+use std::fs::{self, DirEntry};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +41,18 @@ pub(crate) use sensors::sensors;
 pub(crate) use shell::{completion, man};
 pub(crate) use status::status;
 pub(crate) use store::{store, stored};
+
+/// What lies in a directory; nothing where there is none.
+///
+/// # Errors
+/// It cannot be read.
+fn entries(directory: &Path) -> Result<Vec<DirEntry>, Failure> {
+    match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Failure::new(format!("{}: {error}", directory.display()))),
+        Ok(entries) => Ok(entries.flatten().collect()),
+    }
+}
 
 /// What every command works with.
 pub(crate) struct Context<'a> {

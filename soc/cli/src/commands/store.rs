@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::package::{MANIFEST, Papers, copy};
-use super::{Context, print, print_json};
+use super::{Context, entries, print, print_json};
 use crate::args::{self, KeptAt};
 use crate::exit::{Code, Failure};
 use crate::front;
@@ -121,14 +121,8 @@ fn manifest(directory: &Path) -> io::Result<Value> {
 }
 
 fn list(args: &args::Stored, root: &Path) -> Result<Code, Failure> {
-    let names = match fs::read_dir(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        entries => {
-            entries.map_err(|error| Failure::new(format!("{}: {error}", root.display())))?.flatten().collect()
-        }
-    };
     let reference = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<Ulid>().ok();
-    let mut references: Vec<Ulid> = names.into_iter().filter_map(reference).collect();
+    let mut references: Vec<Ulid> = entries(root)?.into_iter().filter_map(reference).collect();
     // A reference begins with its time.
     references.sort_unstable();
     let mut rows =

@@ -288,7 +288,7 @@ impl<'a> Watch<'a> {
             deed.named = feed.source.named.clone();
         }
         let job = Job {
-            id: Ulid::new(now, u128::from((self.world.random)()) << 64 | u128::from((self.world.random)())),
+            id: self.new_id(now),
             rule: rule.name.clone(),
             source: feed.name.clone(),
             line: Blob(line.to_vec()),
@@ -312,6 +312,10 @@ impl<'a> Watch<'a> {
         }
     }
 
+    fn new_id(&self, now: Timestamp) -> Ulid {
+        Ulid::new(now, u128::from((self.world.random)()) << 64 | u128::from((self.world.random)()))
+    }
+
     /// The job of a subscription beside that of the event; one of a host at a time.
     fn host_job(&mut self, job: &Job, reading: &Reading, host: &rule::Subscription) -> Option<Job> {
         let query = job::host_query(reading, host, job.at)?;
@@ -321,8 +325,7 @@ impl<'a> Watch<'a> {
         }
         let until = query.time.end.max(job.made);
         let deed = rule::Deed { max_bytes: host.max_bytes, host: None, ..job.deed.clone() };
-        let random = u128::from((self.world.random)());
-        Some(Job { id: Ulid::new(job.made, random), query, deed, until, is_host: true, ..job.clone() })
+        Some(Job { id: self.new_id(job.made), query, deed, until, is_host: true, ..job.clone() })
     }
 
     fn add(&mut self, about: &str, what: &str, job: Job) {

@@ -12,6 +12,7 @@ use hindcap_wire::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
+use crate::beside;
 use crate::exit::Failure;
 
 /// Sessions that are remembered so as not to be asked for twice.
@@ -112,11 +113,11 @@ impl State {
     }
 
     fn write(&self) -> io::Result<()> {
-        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut beside = tempfile::Builder::new().prefix(".state").tempfile_in(dir)?;
-        beside.write_all(&serde_json::to_vec(&self.content)?)?;
-        beside.as_file().sync_data()?;
-        beside.persist(&self.path).map_err(|error| error.error)?;
+        let dir = beside::folder(&self.path);
+        let mut new = tempfile::Builder::new().prefix(".state").tempfile_in(dir)?;
+        new.write_all(&serde_json::to_vec(&self.content)?)?;
+        new.as_file().sync_data()?;
+        new.persist(&self.path).map_err(|error| error.error)?;
         File::open(dir)?.sync_all()
     }
 
