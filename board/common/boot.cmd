@@ -6,6 +6,21 @@ test -n "${BOOT_ORDER}" || setenv BOOT_ORDER "A B"
 test -n "${BOOT_A_LEFT}" || setenv BOOT_A_LEFT 9
 test -n "${BOOT_B_LEFT}" || setenv BOOT_B_LEFT 0
 
+# A slot that holds no root file system, a squashfs, is never tried.
+mmc dev ${devnum}
+for name in a b; do
+	part start mmc ${devnum} hindcap-${name} start
+	mmc read ${kernel_addr_r} ${start} 1
+	setexpr.l holds_${name} *${kernel_addr_r}
+done
+test "${holds_a}" = "73717368" || setenv BOOT_A_LEFT 0
+test "${holds_b}" = "73717368" || setenv BOOT_B_LEFT 0
+if test ${BOOT_A_LEFT} -eq 0 -a ${BOOT_B_LEFT} -eq 0; then
+	# Neither has a try left, after ten power cuts within minutes say: better the same again than a box that stays off.
+	test "${holds_a}" != "73717368" || setenv BOOT_A_LEFT 3
+	test "${holds_b}" != "73717368" || setenv BOOT_B_LEFT 3
+fi
+
 setenv slot
 for name in ${BOOT_ORDER}; do
 	if test -n "${slot}"; then
@@ -19,10 +34,7 @@ for name in ${BOOT_ORDER}; do
 	fi
 done
 if test -z "${slot}"; then
-	# Neither slot was confirmed: better the same again than a box that stays off.
-	setenv BOOT_A_LEFT 3
-	setenv BOOT_B_LEFT 3
-	saveenv
+	echo "Hindcap: neither slot holds a root file system"
 	reset
 fi
 saveenv
