@@ -27,6 +27,10 @@ class Drive:
         command = ["mcopy", "-o", "-n", "-i", self.image, "-", f"::{name}"]
         subprocess.run(command, check=True, input=content.encode())
 
+    def copy(self, path: str, name: str) -> None:
+        """Puts the file at `path` there."""
+        subprocess.run(["mcopy", "-o", "-n", "-i", self.image, path, f"::{name}"], check=True)
+
     def read(self, name: str) -> str:
         """The content of a file, empty when there is none."""
         done = subprocess.run(["mtype", "-i", self.image, f"::{name}"], stdout=subprocess.PIPE,

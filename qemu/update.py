@@ -1,38 +1,113 @@
-"""Slots of the root file system on trial: update.py MACHINE DIRECTORY SAVEFILE IMAGE.
+"""Updates as a person makes them: update.py MACHINE DIRECTORY SAVEFILE BUNDLES HINDCAPD.
 
-After test.py in the same DIRECTORY. Slot B gets a root file system, as an update would write it (RAUC's part is tested on
-this machine), and the boot choice is set as RAUC would set it. A good one must record packets and is then confirmed. One
-whose sensor lives and records nothing must be found out, the watchdog must restart the box, and it must be back in slot A.
+BUNDLES is what test-bundles makes. Each is put on the drive of a box that is off, the box starts, RAUC installs it or not,
+and the drive has the answer. A bad one changes nothing and is not tried again; a good one must record packets and is then
+kept; one that does not goes back; and the power is cut while a slot is written. Every frame that arrived meanwhile must be
+in the record at the end. HINDCAPD is this machine's own.
 """
 
 import os
+import random
 import re
+import subprocess
 import sys
+import time
 
-from box import Box, check, output
-from drive import SECTOR, partition
+from box import Box, check, fail, output
+from drive import SECTOR, Drive, partition
 from wire import frames_of
 
-RATE = 100
+RATE, STEP = 200, 200
 # Later than this health confirms a slot that it is content with: its grace and a few rounds.
 GRACE_S = 90
+NAME = "branch-8"
+BUNDLE, REFUSED, ANSWER = "hindcap.raucb", "hindcap.refused.raucb", "hindcap.update.txt"
+# Bundles that are refused and what the person is told.
+BAD = [
+    ("stranger", "somebody signed it whose updates this box does not take"),
+    ("signature", "its signature does not fit"),
+    ("other", "it is for another kind of box"),
+    ("cut", "it is no update, or only a part of one"),
+    ("text", "it is no update, or only a part of one"),
+    ("large", "it is larger than a slot of this box"),
+    ("payload", "it is damaged, or the drive is"),
+]
+# Bundles that install and are given up, and why.
+ILL = [
+    ("idle", "packets arrive and none is recorded"),
+    ("crashing", "the sensor does not run"),
+    ("headless", "it never came as far as judging itself"),
+]
 
 
-def choice(disk: str) -> str:
-    """What the boot loader reads."""
-    start = partition(disk, "hindcap-boot")["start"] * SECTOR
-    return output("mtype", "-i", f"{disk}@@{start}", "::slots.txt").decode().strip()
+class Branch:
+    """A box, the drive in it, and every frame that has arrived at its tap port."""
 
+    def __init__(self, machine: str, directory: str, bundles: str, frames: list[bytes], hindcapd: str) -> None:
+        self.machine, self.directory, self.bundles, self.hindcapd = machine, directory, bundles, hindcapd
+        self.frames, self.sent = frames, 0
+        self.disk = os.path.join(directory, "system.img")
+        output(os.path.join(os.path.dirname(__file__), "run"), "--machine", machine, "--dir", directory, "--disk-only")
+        self.drive = Drive(self.disk)
+        # What the image is, until an update was kept.
+        self.slot, self.version = "A", ""
 
-def update(disk: str, image: str) -> None:
-    """Puts `image` into slot B and puts B on trial."""
-    slot = partition(disk, "hindcap-b")
-    output("dd", f"if={image}", f"of={disk}", f"bs={SECTOR}", f"seek={slot['start']}", "conv=notrunc")
-    start = partition(disk, "hindcap-boot")["start"] * SECTOR
-    text = os.path.join(os.path.dirname(disk), "slots.txt")
-    with open(text, "w", encoding="ascii") as file:
-        file.write("B A 9 3\n")
-    output("mcopy", "-o", "-n", "-i", f"{disk}@@{start}", text, "::slots.txt")
+    def put(self, name: str) -> None:
+        self.drive.copy(os.path.join(self.bundles, f"{name}.raucb"), BUNDLE)
+
+    def start(self, slot: str, version: str, *options: str) -> Box:
+        box = Box(self.machine, self.directory, *options)
+        box.wait("first status page", lambda: "\nhealth " in box.text())
+        runs = re.search(r"^slot +([AB]), version (\S+)$", box.text(), re.MULTILINE)
+        self.version = self.version or (runs.group(2) if runs else "?")
+        check(runs is not None and runs.groups() == (slot, version or self.version),
+              f"it runs version {version or self.version} from slot {slot}", box)
+        return box
+
+    def as_before(self, *options: str) -> Box:
+        return self.start(self.slot, self.version, *options)
+
+    def arrive(self, box: Box) -> None:
+        box.wait("recording", lambda: "recording tap into" in box.text())
+        box.tap.send(self.frames[self.sent : self.sent + STEP], RATE)
+        self.sent += STEP
+
+    def recorded(self) -> list[bytes]:
+        answer = os.path.join(self.directory, "answer.pcap")
+        store = f"fat:{os.path.join(self.directory, 'card.img')}"
+        done = subprocess.run([self.hindcapd, "extract", "--store", store, "--last", "3650d", "-w", answer],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        # 1: nothing on the card yet.
+        return frames_of(answer) if done.returncode == 0 else []
+
+    def all_recorded(self, box: Box) -> None:
+        box.wait(f"{self.sent} packets on the card", lambda: len(self.recorded()) >= self.sent)
+        check(self.recorded() == self.frames[: self.sent], "they are those that arrived, unchanged, in order", box)
+
+    def told(self) -> str:
+        """Call after the cut."""
+        return self.drive.read(ANSWER)
+
+    def choice(self) -> str:
+        """What the boot loader reads."""
+        start = partition(self.disk, "hindcap-boot")["start"] * SECTOR
+        return output("mtype", "-i", f"{self.disk}@@{start}", "::slots.txt").decode().strip()
+
+    def other(self) -> str:
+        return "B" if self.slot == "A" else "A"
+
+    def holds(self, at: int) -> bool:
+        """Whether something is written at this byte of the slot that does not run; `emptied` comes before."""
+        place = partition(self.disk, f"hindcap-{self.other().lower()}")
+        with open(self.disk, "rb") as disk:
+            disk.seek(place["start"] * SECTOR + at)
+            return any(disk.read(SECTOR))
+
+    def emptied(self) -> None:
+        place = partition(self.disk, f"hindcap-{self.other().lower()}")
+        with open(self.disk, "r+b") as disk:
+            disk.seek(place["start"] * SECTOR)
+            disk.write(bytes(place["size"] * SECTOR))
 
 
 def judged(box: Box) -> int:
@@ -41,38 +116,136 @@ def judged(box: Box) -> int:
     return int(stamps[-1]) if stamps else 0
 
 
-def start(machine: str, directory: str, slot: str) -> Box:
-    box = Box(machine, directory)
-    box.wait("first status page", lambda: "\nhealth " in box.text())
-    check(f"\nslot        {slot}" in box.text(), f"it runs from slot {slot}", box)
-    return box
+def refused(branch: Branch, name: str, why: str) -> None:
+    print(f"{branch.machine}, refused: {name}", flush=True)
+    branch.put(name)
+    box = branch.as_before()
+    branch.arrive(box)
+    box.wait("refusal", lambda: "update: NOT installed: " in box.text())
+    branch.all_recorded(box)
+    box.cut()
+    print("    " + branch.told().replace("\n", "\n    "), flush=True)
+    check(branch.told().startswith(f"NOT installed: {why}"), "the drive says why")
+    check(f"version {branch.version} in slot {branch.slot}" in branch.told(), "and what runs")
+    names = branch.drive.names()
+    check(names == [REFUSED, "hindcap.result.txt", ANSWER], f"the drive holds {names}")
+
+
+def not_again(branch: Branch) -> None:
+    print(f"{branch.machine}, the start after a refusal:", flush=True)
+    box = branch.as_before()
+    box.wait("what the update said last", lambda: "\nupdate      NOT installed: " in box.text())
+    branch.arrive(box)
+    branch.all_recorded(box)
+    check("update: " not in box.text(), "the bundle is not tried again", box)
+    check(f"=== Hindcap {NAME}, up" in box.text(), f"the box is {NAME}", box)
+    box.cut()
+
+
+def installed(branch: Branch, name: str, *options: str) -> None:
+    """Installs a bundle, until the box starts anew."""
+    branch.put(name)
+    box = Box(branch.machine, branch.directory, *options)
+    box.ended("start into the other slot")
+    check(f"update: On trial: version {name} in slot {branch.other()}. " in box.text(), "it was installed", box)
+    check(branch.told().startswith(f"On trial: version {name} in slot {branch.other()}. "), "the drive says so")
+    check(BUNDLE not in branch.drive.names(), "the bundle is gone from the drive")
+
+
+def proves_itself(branch: Branch, name: str) -> None:
+    """The box starts into the other slot, records, and keeps it."""
+    other = branch.other()
+    box = branch.start(other, name)
+    box.wait("trial on the status page", lambda: f"\nupdate      on trial: version {name} in slot {other}" in box.text())
+    box.wait("time enough to be confirmed", lambda: judged(box) > GRACE_S)
+    check("is good" not in box.text(), "nothing recorded, not confirmed", box)
+    branch.arrive(box)
+    box.wait("confirmation", lambda: f"health: slot {other} is good" in box.text())
+    box.wait("answer", lambda: f"version {name} runs" in box.text())
+    branch.all_recorded(box)
+    check(f"=== Hindcap {NAME}, up" in box.text(), f"the box is still {NAME}", box)
+    box.cut()
+    branch.slot, branch.version = other, name
+    left = branch.choice().split()
+    check(left[0] == other and left[2 if other == "A" else 3] == "9", f"the boot loader reads {' '.join(left)!r}")
+    check(BUNDLE not in branch.drive.names(), "no bundle is left on the drive")
+
+
+def given_up(branch: Branch, name: str, why: str) -> None:
+    print(f"{branch.machine}, installed and given up: {name}", flush=True)
+    # One of them is installed by a box that nobody has told the time.
+    installed(branch, name, *(["--clock", "2019-05-04T03:02:01"] if name == "headless" else []))
+    if name == "headless":
+        for _ in range(3):
+            Box(branch.machine, branch.directory).ended("end of a system without init")
+    else:
+        box = branch.start(branch.other(), name)
+        # Nobody records these.
+        box.tap.send(branch.frames[:STEP], RATE)
+        box.wait("finding out", lambda: f"watchdog: {why}" in box.text())
+        box.ended("restart by the watchdog")
+    box = branch.as_before()
+    gone = f"GIVEN UP: version {name} in slot {branch.other()}: {why}"
+    box.wait("word of it", lambda: f"update: {gone}" in box.text())
+    box.wait("word of it on the status page", lambda: f"\nupdate      {gone}" in box.text())
+    branch.arrive(box)
+    branch.all_recorded(box)
+    box.cut()
+    print("    " + branch.told().replace("\n", "\n    "), flush=True)
+    check(branch.told().startswith(gone), "the drive says so")
+
+
+def cut_while_installing(branch: Branch, name: str) -> None:
+    """The power goes three times while RAUC writes, then once right after it is done."""
+    branch.put(name)
+    size = os.path.getsize(os.path.join(branch.bundles, f"{name}.raucb"))
+    for number in range(1, 4):
+        at = random.randrange(size * 3 // 4)
+        print(f"{branch.machine}, power cut {number} while {name} is installed, byte {at} of {size}:", flush=True)
+        branch.emptied()
+        box = Box(branch.machine, branch.directory)
+        while not branch.holds(at):
+            if box.qemu.poll() is not None or "update: On trial" in box.text():
+                fail("the slot was never seen half written", box)
+            time.sleep(0.01)
+        box.cut()
+        check(f"update: Installing version {name}, try {number} of 3" in box.text(), f"it was try {number}")
+        whole = branch.holds(size * 99 // 100)
+        print(f"  cut when the slot was written {'to its end' if whole else 'in part'}", flush=True)
+        left = branch.choice().split()
+        check(left[0] == branch.slot and left[2 if branch.other() == "A" else 3] == "0",
+              f"it is not to be started: the boot loader reads {' '.join(left)!r}")
+        check(BUNDLE in branch.drive.names(), "the bundle is still on the drive")
+    print(f"{branch.machine}, after that:", flush=True)
+    box = branch.as_before()
+    branch.arrive(box)
+    box.wait("an end to trying", lambda: "update: NOT installed: the box was started anew 3 times" in box.text())
+    branch.all_recorded(box)
+    box.cut()
+    print(f"{branch.machine}, power cut as soon as {name} is installed:", flush=True)
+    branch.put(name)
+    box = Box(branch.machine, branch.directory)
+    while "update: On trial" not in box.text():
+        if box.qemu.poll() is not None:
+            fail("it was not installed", box)
+        time.sleep(0.01)
+    box.cut()
+    proves_itself(branch, name)
 
 
 def main() -> None:
-    machine, directory, savefile, image = sys.argv[1:]
-    disk = os.path.join(directory, "system.img")
-    frames = frames_of(savefile)[:3000]
-
+    machine, directory, savefile, bundles, hindcapd = sys.argv[1:]
+    branch = Branch(machine, directory, bundles, frames_of(savefile), hindcapd)
+    branch.drive.put("hindcap.toml", f'[sensor]\nid = "{NAME}"\n')
+    for name, why in BAD:
+        refused(branch, name, why)
+    not_again(branch)
     print(f"{machine}, a good update:", flush=True)
-    update(disk, os.path.join(image, "rootfs.squashfs"))
-    box = start(machine, directory, "B")
-    box.wait("time enough to be confirmed", lambda: judged(box) > GRACE_S)
-    check("is good" not in box.text(), "nothing recorded, not confirmed", box)
-    box.tap.send(frames[:500], RATE)
-    box.wait("confirmation", lambda: "health: slot B is good" in box.text())
-    box.cut()
-    check(choice(disk) == "B A 9 9", f"the boot loader reads {choice(disk)!r}")
-
-    print(f"{machine}, an update whose sensor lives and does nothing:", flush=True)
-    update(disk, os.path.join(image, "rootfs-ill.squashfs"))
-    box = start(machine, directory, "B")
-    box.tap.send(frames, RATE)
-    box.wait("finding out", lambda: "watchdog: packets arrive and none is recorded" in box.text())
-    box.ended("restart by the watchdog")
-    check(choice(disk) == "B A 9 0", f"the boot loader reads {choice(disk)!r}")
-    box = start(machine, directory, "A")
-    box.wait("recording", lambda: "recording tap into" in box.text())
-    box.cut()
+    installed(branch, "good")
+    proves_itself(branch, "good")
+    for name, why in ILL:
+        given_up(branch, name, why)
+    cut_while_installing(branch, "better")
     print(f"image-test: {machine} updates passed")
 
 

@@ -62,6 +62,15 @@ package_versions() {
         done
 }
 
+# Prints packages "${@:2}" with architecture $1 and their newest versions.
+exact_packages() {
+    local architecture=$1
+    shift
+    private_apt apt-cache policy "${@/%/:$architecture}" | awk -v arch="$architecture" '
+        /^[^ ]/ { name = $1; sub(":(" arch ":)?$", "", name) }
+        $1 == "Candidate:" { print name ":" arch "=" $2 }'
+}
+
 # Downloads the packages "${@:2}" (name:architecture=version, apt checks their signatures) and unpacks them into $1,
 # which appears only when it is complete.
 unpack_packages() {

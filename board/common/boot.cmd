@@ -49,6 +49,6 @@ else
 	load mmc ${devnum}:${number} ${tree} /boot/${fdtfile}
 fi
 load mmc ${devnum}:${number} ${kernel_addr_r} /boot/Image
-setenv bootargs "console=@CONSOLE@ root=PARTUUID=${uuid} rootfstype=squashfs ro rootwait rauc.slot=${slot} quiet panic=5"
+setenv bootargs "console=@CONSOLE@ root=PARTUUID=${uuid} rootfstype=squashfs ro rootwait quiet panic=5"
 booti ${kernel_addr_r} - ${tree}
 reset
