@@ -1,20 +1,22 @@
-"""Boots the test image and holds it to its promises: test.py MACHINE DIRECTORY SAVEFILE HINDCAPD CUTS.
+"""Boots the test image and holds it to its promises: test.py MACHINE DIRECTORY SAVEFILE HINDCAPD CUTS SAMPLES.
 
-A sealed box with a blank card: it must format it, record what is replayed into the tap port, and send nothing. Then
+A sealed box with a blank card: it must format it, record what is replayed into the tap port, and send nothing. SAMPLES of
+the cuts that this start could have had are tried on this machine, from the log of its writes (prefixes.py). Then
 the power is cut CUTS times in the middle of a replay: whatever was on the card before the cut must be there after
 it. The card is read on this machine by tcpdump, fsck.fat and hindcapd. DIRECTORY is for the run's files, SAVEFILE has
 the frames, HINDCAPD is this machine's own.
 """
 
-import json
 import os
 import random
 import re
-import subprocess
 import sys
+from collections.abc import Callable
 
 from box import Box, check, fail, output
+from card import frames_on, recorded
 from drive import SECTOR, Drive, partition
+from prefixes import Seen, WriteLog, judge_prefixes
 from wire import frames_of
 
 # Frames a second, how many are sent between two looks at the card, and how many there are for each start.
@@ -36,44 +38,13 @@ TOLD = [
 ]
 
 
-def recorded(hindcapd: str, card: str) -> int:
-    """Packets on the card, read beside the running box; none while there is no store yet."""
-    command = [hindcapd, "status", "--json", "--store", f"fat:{card}"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    return json.loads(done.stdout)["packets"] if done.returncode == 0 else 0
-
-
-def frames_on(directory: str) -> list[bytes]:
-    """The frames that tcpdump reads from the card, whose file system must be sound."""
-    card = os.path.join(directory, "card.img")
-    table = json.loads(output("sfdisk", "--json", card))["partitiontable"]["partitions"][0]
-    volume = os.path.join(directory, "volume.img")
-    output("dd", f"if={card}", f"of={volume}", f"bs={SECTOR}", f"skip={table['start']}", f"count={table['size']}")
-    output("fsck.fat", "-n", volume)
-    print("  fsck.fat finds nothing to mend", flush=True)
-    copied = os.path.join(directory, "segments")
-    output("rm", "-rf", copied)
-    output("mcopy", "-s", "-n", "-i", volume, "::segments", directory)
-    frames = []
-    for name in sorted(os.listdir(copied)):
-        whole = os.path.join(directory, "segment.pcap")
-        path = os.path.join(copied, name)
-        # Segments that nothing was recorded into hold no savefile.
-        with open(path, "rb") as file:
-            if file.read(4) != b"\x0a\x0d\x0d\x0a":
-                continue
-        # tcpdump says "truncated" of a segment that is still open, after every packet of it.
-        subprocess.run(["tcpdump", "-r", path, "-w", whole], stderr=subprocess.DEVNULL, check=False)
-        frames += frames_of(whole)
-    return frames
-
-
 def judge_card(directory: str, hindcapd: str, expected: list[bytes]) -> None:
     """Other people's programs find every frame in order; so does hindcapd."""
-    frames = frames_on(directory)
+    card = os.path.join(directory, "card.img")
+    frames = frames_on(directory, card)
+    print("  fsck.fat finds nothing to mend", flush=True)
     check(frames == expected, f"tcpdump reads {len(frames)} of {len(expected)} frames from the card, unchanged, in order")
     answer = os.path.join(directory, "answer.pcap")
-    card = os.path.join(directory, "card.img")
     output(hindcapd, "extract", "--store", f"fat:{card}", "--last", "3650d", "-w", answer)
     check(frames_of(answer) == expected, "hindcapd extracts the same frames")
 
@@ -101,9 +72,9 @@ def judge_console(box: Box) -> None:
           f"sensor memory {memory.group(1) if memory else '?'} kB of {SENSOR_MEMORY_MAX_KIB}", box)
 
 
-def start(machine: str, directory: str) -> Box:
+def start(machine: str, directory: str, *options: str) -> Box:
     """Switches the box on and waits until it records."""
-    box = Box(machine, directory)
+    box = Box(machine, directory, *options)
     box.wait("recording", lambda: "recording tap into" in box.text())
     box.wait("first status page", lambda: "\nclock " in box.text())
     return box
@@ -145,18 +116,30 @@ def judge_silence(box: Box) -> None:
     check(heard > 0, "the same witness hears the management port", box)
 
 
-def calm(machine: str, directory: str, hindcapd: str, before: list[bytes], frames: list[bytes]) -> None:
-    """Everything sent is on the card before the power goes."""
+def calm(machine: str, directory: str, hindcapd: str, before: list[bytes], frames: list[bytes], *options: str,
+         look: Callable[[int], int] = int) -> None:
+    """Everything sent is on the card before the power goes; `look` is told how many packets were seen on the card."""
     card = os.path.join(directory, "card.img")
     until = len(before) + len(frames)
-    box = start(machine, directory)
-    box.tap.send(frames, RATE)
-    box.wait(f"{until} packets on the card", lambda: recorded(hindcapd, card) >= until)
+    box = start(machine, directory, *options)
+    for sent in range(0, len(frames), STEP):
+        box.tap.send(frames[sent : sent + STEP], RATE)
+        look(recorded(hindcapd, card))
+    box.wait(f"{until} packets on the card", lambda: look(recorded(hindcapd, card)) >= until)
     judge_console(box)
     judge_disk(box)
     box.cut()
     judge_silence(box)
     judge_card(directory, hindcapd, before + frames)
+
+
+def first_start(machine: str, directory: str, hindcapd: str, frames: list[bytes], samples: int) -> None:
+    """A box with a blank card; every write to it is logged."""
+    log = WriteLog(os.path.join(directory, "card.log"))
+    seen = Seen(log)
+    calm(machine, directory, hindcapd, [], frames, "--write-log", log.path, look=seen.note)
+    judge_prefixes(directory, hindcapd, seen, frames, samples)
+    os.unlink(log.path)
 
 
 def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames: list[bytes],
@@ -180,7 +163,7 @@ def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames
     # The batch that was being written has no commit block yet: tcpdump shows some of it, the next start discards it.
     committed = recorded(hindcapd, card)
     check(committed >= seen, f"{committed} packets are committed, among them all {seen} seen before the cut")
-    found, kept = frames_on(directory), committed - len(before)
+    found, kept = frames_on(directory, card), committed - len(before)
     check(found[: len(before)] == before, f"the {len(before)} frames of earlier starts are unchanged")
     check(found[len(before) : committed] == frames[:kept], f"then the first {kept} of {sent} sent, unchanged, in order")
     check(sent - kept <= RATE * (FLUSH_INTERVAL_S + 1), f"{sent - kept} lost, no more than a flush interval brings")
@@ -188,12 +171,12 @@ def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames
 
 
 def main() -> None:
-    machine, directory, savefile, hindcapd, cuts = sys.argv[1:]
+    machine, directory, savefile, hindcapd, cuts, samples = sys.argv[1:]
     frames = frames_of(savefile)
     random.seed(1)
     print(f"{machine}, first start, blank card:", flush=True)
     kept = frames[:SHARE]
-    calm(machine, directory, hindcapd, [], kept)
+    first_start(machine, directory, hindcapd, kept, int(samples))
     for number in range(1, int(cuts) + 1):
         print(f"{machine}, start {number + 1}, cut at load:", flush=True)
         kept = cut(machine, directory, hindcapd, kept, frames[number * SHARE : (number + 1) * SHARE],

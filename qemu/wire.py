@@ -28,6 +28,15 @@ def frames_of(path: str) -> list[bytes]:
     return frames
 
 
+def savefile_of(path: str, frames: list[bytes]) -> None:
+    """Writes a classic savefile of `frames`, one a microsecond, from now on."""
+    now = time.time_ns() // 1000
+    with open(path, "wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, LARGEST_FRAME, 1))
+        for at, frame in enumerate(frames, now):
+            file.write(struct.pack("<IIII", at // 1_000_000, at % 1_000_000, len(frame), len(frame)) + frame)
+
+
 class Wire:
     """The far end of the port at `path`."""
 

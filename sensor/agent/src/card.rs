@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use hindcap_store::volume::any::Place;
 use hindcap_store::volume::block::{Access, BlockDev as _, FileDev};
-use hindcap_store::volume::fat::{self, Content, FormatOptions, Layout};
+use hindcap_store::volume::fat::{self, Content, Done, FormatOptions, Layout};
 use hindcap_store::{Reading, Store, StoreOptions, StoreSize};
 use hindcap_wire::counted::Counted;
 use serde_json::json;
@@ -50,6 +50,11 @@ pub struct FormatArgs {
     #[arg(long)]
     pub yes: bool,
 
+    /// Format only what nobody uses: the first 8 MiB are all zero or all 0xFF, or the power went while it was formatted. In
+    /// every other case leave it as it is, which is no error
+    #[arg(long, conflicts_with_all = ["image", "overwrite"])]
+    pub if_blank: bool,
+
     /// Overwrite what is there although it is no Hindcap card: NAME is the last part of PATH
     #[arg(long, value_name = "NAME")]
     pub overwrite: Option<String>,
@@ -86,10 +91,20 @@ pub fn format(args: &FormatArgs) -> Result<Code, Failure> {
     }
     let mut dev = FileDev::open(&path, Access::Write).map_err(|error| doing(error.into()))?;
     let options = options(args).map_err(doing)?;
-    let layout = fat::plan(&dev, &options).map_err(|error| doing(error.into()))?;
-    let content = fat::content(&dev).map_err(|error| doing(error.into()))?;
-    confirm(args, &path, &dev, content, &layout).map_err(doing)?;
-    fat::format(&mut dev, &options).map_err(|error| doing(error.into()))?;
+    let layout = if args.if_blank {
+        match fat::format_blank(&mut dev, &options).map_err(|error| doing(error.into()))? {
+            Done::Formatted(layout) => layout,
+            Done::Left(content) => {
+                tell_left(args, &path, content);
+                return Ok(Code::Done);
+            }
+        }
+    } else {
+        let layout = fat::plan(&dev, &options).map_err(|error| doing(error.into()))?;
+        let content = fat::content(&dev).map_err(|error| doing(error.into()))?;
+        confirm(args, &path, &dev, content, &layout).map_err(doing)?;
+        fat::format(&mut dev, &options).map_err(|error| doing(error.into()))?
+    };
     check(&mut dev, &layout).map_err(doing)?;
     tell(args, &path, &layout);
     Ok(Code::Done)
@@ -116,7 +131,7 @@ fn confirm(
     layout: &Layout,
 ) -> Result<(), Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let foreign = content.filter(|content| *content != Content::Blank);
+    let foreign = content.filter(|content| !matches!(content, Content::Blank | Content::Unfinished));
     let named = args.overwrite.as_deref() == Some(&*name);
     if let Some(content) = foreign.filter(|_| !named) {
         if args.yes {
@@ -127,14 +142,11 @@ fn confirm(
     if args.yes || named {
         return Ok(());
     }
-    let what = match (content, foreign) {
-        (None, _) => String::from("it is a Hindcap card"),
-        (Some(content), _) => content.to_string(),
-    };
     eprint!(
-        "{} ({}): {what}. Everything on it will be lost; {} of {} are made{}.\nType {name} to go on: ",
+        "{} ({}): {}. Everything on it will be lost; {} of {} are made{}.\nType {name} to go on: ",
         path.display(),
         Size(dev.geometry().sectors * 512),
+        described(content),
         Counted(layout.segments.into(), "segment"),
         Size(layout.segment_bytes.into()),
         event_ring(layout)
@@ -143,6 +155,10 @@ fn confirm(
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     if line.trim() == name { Ok(()) } else { Err("nothing was changed".into()) }
+}
+
+fn described(content: Option<Content>) -> String {
+    content.map_or_else(|| String::from("it is a Hindcap card"), |content| content.to_string())
 }
 
 /// An independent reader must find every segment.
@@ -167,6 +183,15 @@ fn event_ring(layout: &Layout) -> String {
             let segments = Counted(events.segments.into(), "segment");
             format!(", and {segments} of {} for pinned sessions", Size(events.segment_bytes.into()))
         }
+    }
+}
+
+fn tell_left(args: &FormatArgs, path: &Path, content: Option<Content>) {
+    let content = described(content);
+    if args.json {
+        say!("{}", json!({ "path": path, "left": content }));
+    } else {
+        say!("{}: {content}; left as it is", path.display());
     }
 }
 

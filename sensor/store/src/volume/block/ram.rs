@@ -128,6 +128,13 @@ impl RamDev {
         Self { geometry, inner: Arc::new(Mutex::new(inner)) }
     }
 
+    /// The same as a whole disk, which gets a partition table when it is formatted.
+    #[must_use]
+    pub fn whole_disk(mut self) -> Self {
+        self.geometry.whole_disk = true;
+        self
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,7 @@ use super::boot::{self, BACKUP_BOOT};
 use super::error::{FatError, dev_error};
 use super::layout::{Extent, Layout, RESERVED_MIN, RING_SECTORS, Shape};
 use super::names::{self, DIRECTORY, DosTime, Name, READ_ONLY};
-use super::probe::{Located, STARTS};
+use super::probe::{Located, STARTS, unfinished};
 use crate::EventShare;
 use crate::catalog::ENTRY_BYTES;
 use crate::layout::SEGMENTS_MIN;
@@ -162,15 +162,19 @@ impl<D: BlockDev> Out<'_, D> {
         self.dev.flush().map_err(dev_error("flush", name))
     }
 
-    /// Whatever was there is no volume any more: boot sectors and ring sectors, here and wherever they are looked for.
+    /// Whatever was there is no volume any more: boot sectors and ring sectors, here and wherever they are looked for. The
+    /// first sector says until the end that this is not ended.
     fn wipe(&mut self) -> Result<(), FatError> {
         let zeros = AlignedBuf::new(RESERVED_MIN as usize * SECTOR_BYTES);
+        let mut first = AlignedBuf::new(zeros.len());
+        first[..SECTOR_BYTES].copy_from_slice(&unfinished());
         let geometry = self.dev.geometry();
         let starts = STARTS.into_iter().filter(|_| geometry.start == 0);
-        for at in starts.chain([0, self.base]) {
+        for at in starts.chain([self.base, 0]) {
             if at + RESERVED_MIN <= geometry.sectors {
                 let name = self.dev.name();
-                self.dev.write(at, &zeros).map_err(dev_error("write", name))?;
+                let bytes = if at == 0 { &first } else { &zeros };
+                self.dev.write(at, bytes).map_err(dev_error("write", name))?;
             }
         }
         self.flush()

@@ -10,6 +10,7 @@
 //! - [`layout`]: where everything lies. [`boot`], [`names`]: sectors and directory entries as other systems read them.
 //! - [`probe`]: what is on a device. [`files`]: small files, through `fatfs`, never while recording.
 
+mod blank;
 mod boot;
 mod checkup;
 mod error;
@@ -25,6 +26,7 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 
+pub use blank::{BLANK_BYTES, Done, format_blank};
 pub use error::FatError;
 pub use event_ring::EventRing;
 pub use format::{ERASE_BYTES_DEFAULT, EVENT_PERCENT_DEFAULT, FormatOptions, format, plan};

@@ -10,6 +10,9 @@ use crate::volume::block::{BlockDev, SECTOR_BYTES};
 /// Where a volume starts when the partition table is damaged: the erase units there are, and 1 MiB.
 pub(crate) const STARTS: [u64; 8] = [2048, 8192, 16_384, 24_576, 32_768, 49_152, 65_536, 131_072];
 
+/// What a person reads in the first sector of a device that the power left half formatted.
+const UNFINISHED: &[u8] = b"Hindcap: formatting was begun and not ended; nothing was recorded here yet.\n";
+
 /// What is on a device that is no Hindcap card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -25,6 +28,8 @@ pub enum Content {
     Ext,
     /// Partitions, with this many entries, none of them a ring.
     Partitions(usize),
+    /// A store whose formatting was begun and not ended.
+    Unfinished,
     /// Something unknown.
     Unknown,
 }
@@ -39,6 +44,7 @@ impl fmt::Display for Content {
             Self::Ext => f.write_str("it holds an ext file system"),
             Self::Partitions(1) => f.write_str("it holds a partition with something else"),
             Self::Partitions(count) => write!(f, "it holds {count} partitions with something else"),
+            Self::Unfinished => f.write_str("formatting it was begun and not ended"),
             Self::Unknown => f.write_str("it holds something unknown"),
         }
     }
@@ -90,7 +96,7 @@ pub(crate) fn find(dev: &impl BlockDev) -> Result<Finding, FatError> {
             in_partitions(dev, &gpt(dev)?.unwrap_or(table))
         }
         (Content::Partitions(_), Some(table)) => in_partitions(dev, &table),
-        (Content::Unknown | Content::Blank, _) => without_table(dev, content),
+        (Content::Unknown | Content::Blank | Content::Unfinished, _) => without_table(dev, content),
         _ => Ok(Finding::Other(content)),
     }
 }
@@ -208,6 +214,17 @@ fn volume_at(dev: &impl BlockDev, base: u64, first: &Sector) -> Result<Finding, 
     Ok(Finding::Ring(Box::new(Located { base, layout, warnings, boots, table_lost: false })))
 }
 
+/// The first sector of a device while it is being formatted, which the very last write replaces.
+pub(crate) fn unfinished() -> Sector {
+    let mut sector = [0; SECTOR_BYTES];
+    sector[..UNFINISHED.len()].copy_from_slice(UNFINISHED);
+    sector
+}
+
+pub(crate) fn is_unfinished(sector: &Sector) -> bool {
+    *sector == unfinished()
+}
+
 fn is_named(sector: &Sector, name: &[u8; 8]) -> bool {
     sector[3..11] == *name
 }
@@ -215,7 +232,9 @@ fn is_named(sector: &Sector, name: &[u8; 8]) -> bool {
 /// What a device without a ring holds.
 fn content(dev: &impl BlockDev, first: &Sector) -> Result<Content, FatError> {
     let ext = sector(dev, 2)?;
-    Ok(if is_named(first, b"EXFAT   ") {
+    Ok(if is_unfinished(first) {
+        Content::Unfinished
+    } else if is_named(first, b"EXFAT   ") {
         Content::ExFat
     } else if is_named(first, b"NTFS    ") {
         Content::Ntfs

@@ -2,6 +2,7 @@
 
 mod accounting;
 mod ageing;
+mod blank;
 mod crash;
 mod events;
 mod laptop;
