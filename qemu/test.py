@@ -9,12 +9,12 @@ the frames, HINDCAPD is this machine's own.
 
 import os
 import random
-import re
 import sys
 from collections.abc import Callable
 
 from box import Box, check, fail, output
 from card import frames_on, recorded
+from console import judge_console
 from drive import SECTOR, Drive, partition
 from prefixes import Seen, WriteLog, judge_prefixes
 from wire import frames_of
@@ -25,7 +25,6 @@ STEP = 50
 SHARE = 3000
 # The sensor's default; what a power cut may lose.
 FLUSH_INTERVAL_S = 5
-SENSOR_MEMORY_MAX_KIB = 32 * 1024
 # What a person puts on the box's drive before a start: name, files, the box's answer, what is left, the box's name then.
 RESULT = "hindcap.result.txt"
 TOLD = [
@@ -47,29 +46,6 @@ def judge_card(directory: str, hindcapd: str, expected: list[bytes]) -> None:
     answer = os.path.join(directory, "answer.pcap")
     output(hindcapd, "extract", "--store", f"fat:{card}", "--last", "3650d", "-w", answer)
     check(frames_of(answer) == expected, "hindcapd extracts the same frames")
-
-
-def whole_pages(box: Box) -> list[str]:
-    """Status pages that no message of the sensor broke a line of."""
-    pages = box.text().split("=== Hindcap")
-    return [page for page in pages if all(f"\n{line} " in page for line in ("tap port", "system", "sensor", "clock"))]
-
-
-def judge_console(box: Box) -> None:
-    """What the status page says of the box."""
-    box.wait("a whole status page", lambda: whole_pages(box))
-    page = whole_pages(box)[-1]
-    tap = re.search(r"^tap port +(.*)$", page, re.MULTILINE)
-    settings = tap.group(1).strip().rstrip(";").split(";") if tap else []
-    for setting in ("no-address", "no-addrgenmode", "no-arp", "no-multicast", "no-egress", "off:rx-gro-hw",
-                    "off:rx-vlan-offload", "off:generic-receive-offload", "promiscuous", "up"):
-        check(f"ok {setting}" in settings, f"tap port: {setting}", box)
-    check(not [line for line in settings if line.startswith("not ")], "tap port: nothing was refused", box)
-    check(" 0 listening ports" in page, "no port listens", box)
-    check(re.search(r"^system +squashfs ro", page, re.MULTILINE) is not None, "root file system is read-only", box)
-    memory = re.search(r"^sensor +(\d+) kB", page, re.MULTILINE)
-    check(memory is not None and int(memory.group(1)) <= SENSOR_MEMORY_MAX_KIB,
-          f"sensor memory {memory.group(1) if memory else '?'} kB of {SENSOR_MEMORY_MAX_KIB}", box)
 
 
 def start(machine: str, directory: str, *options: str) -> Box:

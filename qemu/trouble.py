@@ -1,21 +1,25 @@
 """What happens to a box in its years at a branch: trouble.py MACHINE DIRECTORY SAVEFILE PROGRAMS.
 
-The broker goes away and comes back, the cable of the tap port is pulled, the card is taken out while frames arrive and put
+The broker goes away and comes back, the cable of the tap port is pulled and is loose, the port itself goes and comes, the card is taken out while frames arrive and put
 in again, and a blank one is put in its place. Nothing of it restarts the box or the sensor, and `hindcap fetch` gets every
 frame that arrived and is on the card that is in, byte by byte.
 PROGRAMS is the folder of this machine's `hindcap` and `hindcapd`.
 """
 
 import os
+import random
 import sys
 import time
 
 from box import Box, check
+from console import judge_tap_port, next_page
 from office import Office
 from wire import frames_of
 
 RATE = 200
 STEP = 400
+# How often a loose cable loses its contact.
+FLAPS = 10
 # A card that is back is in use again after this at the latest.
 CARD_BACK_S = 30
 
@@ -47,6 +51,31 @@ def cable_out(office: Office, box: Box, frames: list[bytes], number: int) -> int
     box.wait("the cable again", lambda: office.status("capture").get("link_up") is True)
     number = arrive(box, frames, number)
     all_there(office, box, frames, number)
+    return number
+
+
+def cable_loose(office: Office, box: Box, frames: list[bytes], number: int) -> int:
+    for _ in range(FLAPS):
+        box.monitor("set_link", name="tap", up=False)
+        time.sleep(random.uniform(0.05, 1.5))
+        box.monitor("set_link", name="tap", up=True)
+        time.sleep(random.uniform(0.05, 1.5))
+    box.wait("the cable again", lambda: office.status("capture").get("link_up") is True)
+    number = arrive(box, frames, number)
+    all_there(office, box, frames, number)
+    return number
+
+
+def port_out(office: Office, box: Box, frames: list[bytes], number: int) -> int:
+    """As a port on USB that is pulled and plugged in again: the kernel has a new one."""
+    box.monitor("device_del", id="tap-port")
+    box.wait("a missing tap port", lambda: office.status("capture").get("link_up") is False)
+    box.monitor("device_add", driver="virtio-net-pci", id="tap-port", netdev="tap", bus="tap-socket",
+                mac="02:48:43:00:00:01", romfile="")
+    box.wait("the port again", lambda: office.status("capture").get("link_up") is True)
+    number = arrive(box, frames, number)
+    all_there(office, box, frames, number)
+    judge_tap_port(next_page(box), box)
     return number
 
 
@@ -95,7 +124,7 @@ def main() -> None:
         box = office.switch_on()
         number = arrive(box, frames, 0)
         all_there(office, box, frames, number)
-        for trouble in (broker_away, cable_out, card_out, card_exchanged):
+        for trouble in (broker_away, cable_out, cable_loose, port_out, card_out, card_exchanged):
             print(f" {trouble.__name__.replace('_', ' ')}:", flush=True)
             number = trouble(office, box, frames, number)
         check(box.text().count("recording tap into") == 1, "the sensor was never started again", box)

@@ -25,7 +25,9 @@ fn a_cut_while_a_blank_card_is_formatted_leaves_one_that_is_formatted_at_the_nex
         }
         match format_blank(&mut dev, &small()).unwrap() {
             Done::Formatted(layout) => assert_eq!(layout.uuid, UUID),
-            Done::Left(content) => assert_eq!((content, had), (None, None), "only the last flush was missing"),
+            Done::Left(content) => {
+                assert_eq!((content, had), (None, None), "only the last flush was missing")
+            }
         }
         let volume = FatVolume::open(dev).unwrap();
         assert_eq!(volume.warnings().collect::<Vec<_>>(), [""; 0]);
