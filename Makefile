@@ -21,13 +21,13 @@ test-image: ## build the test image, an emulated tap box (aarch64), from Debian'
 	@scripts/cross aarch64
 	@qemu/build aarch64
 
-qemu: test-image ## boot the test image in this terminal and replay traffic into its tap port; Ctrl-C ends it
-	@qemu/run
+qemu: $(if $(BOARD),,test-image) ## boot the test image, or what `make image` made of BOARD=qemu/virt-aarch64, in this terminal; Ctrl-C ends it
+	@$(if $(BOARD),HINDCAP_IMAGES=target/buildroot/$(BOARD)/images) qemu/run $(if $(BOARD),--machine $(BOARD:qemu/virt-%=%))
 
-image-test: ## hold emulated boxes (64 and 32 bit) to their promises: 200 power cuts, updates, card and cable pulled (hours)
-	@qemu/test
+image-test: ## hold emulated boxes (64 and 32 bit) to their promises: 200 power cuts, updates, card and cable pulled (hours); BOARD as for qemu
+	@qemu/test $(if $(BOARD),--built $(BOARD:qemu/virt-%=%))
 
-image: setup ## build the image of a real box with Buildroot: BOARD=vendor/board BUILDROOT_DIR=tree (downloads much)
+image: setup ## build the image of a box with Buildroot: BOARD=vendor/board; BUILDROOT_DIR=tree where there is one (downloads much)
 	@scripts/image $(BOARD)
 
 bundle: ## make a signed update of a board's image: BOARD=vendor/board

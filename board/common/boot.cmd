@@ -1,4 +1,4 @@
-# U-Boot's script on every real board: picks the slot of the root file system and starts its kernel. RAUC writes the same
+# U-Boot's script on every board: picks the slot of the root file system and starts its kernel. RAUC writes the same
 # variables through usr/lib/hindcap/slot: BOOT_ORDER, the slots by preference; BOOT_A_LEFT and BOOT_B_LEFT, how often a slot
 # may still be tried: nine times once confirmed, which every good start fills up, three times after an update. A box from
 # the shop has one slot that is confirmed and one that is empty.
@@ -48,7 +48,11 @@ else
 	setenv tree ${fdt_addr_r}
 	load mmc ${devnum}:${number} ${tree} /boot/${fdtfile}
 fi
-load mmc ${devnum}:${number} ${kernel_addr_r} /boot/Image
-setenv bootargs "console=@CONSOLE@ root=PARTUUID=${uuid} rootfstype=squashfs ro rootwait quiet panic=5"
-booti ${kernel_addr_r} - ${tree}
+setenv bootargs "console=@CONSOLE@ root=PARTUUID=${uuid} rootfstype=squashfs ro rootwait ipv6.disable_ipv6=1 quiet panic=5"
+# The kernel of a 64-bit board, else of a 32-bit one.
+if load mmc ${devnum}:${number} ${kernel_addr_r} /boot/Image; then
+	booti ${kernel_addr_r} - ${tree}
+elif load mmc ${devnum}:${number} ${kernel_addr_r} /boot/zImage; then
+	bootz ${kernel_addr_r} - ${tree}
+fi
 reset
