@@ -36,7 +36,7 @@ BAD = [
 ILL = [
     ("idle", "packets arrive and none is recorded"),
     ("crashing", "the sensor does not run"),
-    ("headless", "it never came as far as judging itself"),
+    ("headless", "it did not start, or not far enough to say why"),
 ]
 
 
