@@ -49,7 +49,7 @@ class Branch:
         self.disk = os.path.join(directory, "system.img")
         output(os.path.join(os.path.dirname(__file__), "run"), "--machine", machine, "--dir", directory, "--disk-only")
         self.drive = Drive(self.disk)
-        # What the image is, until an update was kept.
+        # An empty version is the image's.
         self.slot, self.version = "A", ""
 
     def put(self, name: str) -> None:
@@ -88,10 +88,11 @@ class Branch:
         """Call after the cut."""
         return self.drive.read(ANSWER)
 
-    def choice(self) -> str:
-        """What the boot loader reads."""
+    def choice(self) -> tuple[str, dict[str, int]]:
+        """What the boot loader reads: the slot that it takes first, and how often it may try each."""
         start = partition(self.disk, "hindcap-boot")["start"] * SECTOR
-        return output("mtype", "-i", f"{self.disk}@@{start}", "::slots.txt").decode().strip()
+        words = output("mtype", "-i", f"{self.disk}@@{start}", "::slots.txt").decode().split()
+        return words[0], {"A": int(words[2]), "B": int(words[3])}
 
     def other(self) -> str:
         return "B" if self.slot == "A" else "A"
@@ -129,6 +130,8 @@ def refused(branch: Branch, name: str, why: str) -> None:
     check(f"version {branch.version} in slot {branch.slot}" in branch.told(), "and what runs")
     names = branch.drive.names()
     check(names == [REFUSED, "hindcap.result.txt", ANSWER], f"the drive holds {names}")
+    first, tries = branch.choice()
+    check(first == branch.slot and min(tries.values()) > 0, f"the boot loader takes {first} first, tries {tries}")
 
 
 def not_again(branch: Branch) -> None:
@@ -166,8 +169,8 @@ def proves_itself(branch: Branch, name: str) -> None:
     check(f"=== Hindcap {NAME}, up" in box.text(), f"the box is still {NAME}", box)
     box.cut()
     branch.slot, branch.version = other, name
-    left = branch.choice().split()
-    check(left[0] == other and left[2 if other == "A" else 3] == "9", f"the boot loader reads {' '.join(left)!r}")
+    first, tries = branch.choice()
+    check(first == other and tries[other] == 9, f"the boot loader takes {first} first, tries {tries}")
     check(BUNDLE not in branch.drive.names(), "no bundle is left on the drive")
 
 
@@ -212,9 +215,9 @@ def cut_while_installing(branch: Branch, name: str) -> None:
         check(f"update: Installing version {name}, try {number} of 3" in box.text(), f"it was try {number}")
         whole = branch.holds(size * 99 // 100)
         print(f"  cut when the slot was written {'to its end' if whole else 'in part'}", flush=True)
-        left = branch.choice().split()
-        check(left[0] == branch.slot and left[2 if branch.other() == "A" else 3] == "0",
-              f"it is not to be started: the boot loader reads {' '.join(left)!r}")
+        first, tries = branch.choice()
+        check(first == branch.slot and tries[branch.other()] == 0,
+              f"it is not to be started: the boot loader takes {first} first, tries {tries}")
         check(BUNDLE in branch.drive.names(), "the bundle is still on the drive")
     print(f"{branch.machine}, after that:", flush=True)
     box = branch.as_before()
@@ -237,15 +240,17 @@ def main() -> None:
     machine, directory, savefile, bundles, hindcapd = sys.argv[1:]
     branch = Branch(machine, directory, bundles, frames_of(savefile), hindcapd)
     branch.drive.put("hindcap.toml", f'[sensor]\nid = "{NAME}"\n')
-    for name, why in BAD:
-        refused(branch, name, why)
-    not_again(branch)
     print(f"{machine}, a good update:", flush=True)
     installed(branch, "good")
     proves_itself(branch, "good")
+    # From here on there is a version to go back to, which nothing bad may cost.
+    for name, why in BAD:
+        refused(branch, name, why)
+    not_again(branch)
+    # The slot that is written now could be started until then.
+    cut_while_installing(branch, "better")
     for name, why in ILL:
         given_up(branch, name, why)
-    cut_while_installing(branch, "better")
     print(f"image-test: {machine} updates passed")
 
 
