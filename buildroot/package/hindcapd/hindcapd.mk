@@ -23,7 +23,7 @@ HINDCAPD_CARGO_ENV = \
 	LIBPCAP_VER="$$($(PKG_CONFIG_HOST_BINARY) --modversion libpcap)"
 
 define HINDCAPD_USERS
-	hindcap 900 hindcap 900 * / - - Hindcap sensor
+	hindcap 900 hindcap 900 * - - - Hindcap sensor
 endef
 
 $(eval $(cargo-package))
