@@ -54,8 +54,8 @@ class Box:
             time.sleep(0.5)
         print(f"  {what}: after {time.monotonic() - start:.0f} s", flush=True)
 
-    def monitor(self, command: str, **arguments: object) -> None:
-        """Does to the machine what a hand would do (QEMU Machine Protocol)."""
+    def monitor(self, command: str, **arguments: object) -> object:
+        """Does to the machine what a hand would do (QEMU Machine Protocol); gives QEMU's answer."""
         with socket.socket(socket.AF_UNIX) as monitor:
             monitor.connect(os.path.join(self.directory, "monitor"))
             lines = monitor.makefile("rw", encoding="utf-8")
@@ -69,6 +69,7 @@ class Box:
                     answer = json.loads(lines.readline())
                 if "error" in answer:
                     fail(f"QEMU refuses {request}: {answer}", self)
+            return answer["return"]
 
     def cut(self) -> None:
         """Cuts the power."""

@@ -10,6 +10,7 @@ import sys
 import time
 
 from box import Box, check, output
+from card import recorded
 from timeserver import TimeServer
 from wire import frames_of
 
@@ -32,13 +33,14 @@ def main() -> None:
     network.answer()
     box.wait("a clock that was stepped", lambda: "; it was 2" in box.text())
     box.tap.send(frames[STEP:], RATE)
+    card = os.path.join(directory, "card.img")
+    box.wait(f"{len(frames)} packets on the card", lambda: recorded(hindcapd, card) >= len(frames))
     box.wait("a clock that is right", lambda: "\nclock       synchronised; it was 2" in box.text())
     today = time.strftime("newest      %Y-%m-%dT", time.gmtime())
     box.wait("today on the status page", lambda: today in box.text())
     ago = time.time() - began
     box.cut()
     answer = os.path.join(directory, "answer.pcap")
-    card = os.path.join(directory, "card.img")
     output(hindcapd, "extract", "--store", f"fat:{card}", "--last", f"{int(ago) + 60}s", "-w", answer)
     check(frames_of(answer) == frames, "the last minutes of true time hold every frame, unchanged, in order")
     output(hindcapd, "verify", "--store", f"fat:{card}")

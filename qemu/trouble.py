@@ -70,6 +70,9 @@ def port_out(office: Office, box: Box, frames: list[bytes], number: int) -> int:
     """As a port on USB that is pulled and plugged in again: the kernel has a new one."""
     box.monitor("device_del", id="tap-port")
     box.wait("a missing tap port", lambda: office.status("capture").get("link_up") is False)
+    # The box lets go of it a little later.
+    box.wait("an empty socket", lambda: "tap-port" not in [
+        device["name"] for device in box.monitor("qom-list", path="/machine/peripheral")])
     box.monitor("device_add", driver="virtio-net-pci", id="tap-port", netdev="tap", bus="tap-socket",
                 mac="02:48:43:00:00:01", romfile="")
     box.wait("the port again", lambda: office.status("capture").get("link_up") is True)
