@@ -1,14 +1,19 @@
-//! Where the broker is: `mqtt://[user[:password]@]host[:port]`.
+//! Where the broker is: `mqtt://[user[:password]@]host[:port]`, or `mqtts://` with TLS.
 
 use std::fmt;
 use std::str::FromStr;
 
+use rustls::pki_types::ServerName;
+
 /// The registered port of MQTT without TLS.
 const PORT: u16 = 1883;
+/// The registered port of MQTT with TLS.
+const TLS_PORT: u16 = 8883;
 
 /// Where the broker is and as whom to connect.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Broker {
+    pub(crate) tls: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) login: Option<(String, String)>,
@@ -30,6 +35,17 @@ impl Broker {
         Ok(Self { login: Some((user, password)), ..self })
     }
 
+    /// The name or address that its certificate must be for: without brackets.
+    pub(crate) fn certified(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Whether it is reached by TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// Whether it names a user.
     #[must_use]
     pub const fn has_login(&self) -> bool {
@@ -46,7 +62,7 @@ impl Broker {
 /// Without credentials: they never reach a log.
 impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mqtt://{}:{}", self.host, self.port)
+        write!(f, "mqtt{}://{}:{}", if self.tls { "s" } else { "" }, self.host, self.port)
     }
 }
 
@@ -60,12 +76,12 @@ impl fmt::Debug for Broker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseBrokerError {
-    /// `mqtts://` and the like.
-    TlsUnsupported,
     /// Another scheme, or none.
     UnknownScheme,
     /// The host is missing.
     NoHost,
+    /// The host is neither a name nor an address that a certificate could be for.
+    BadHost,
     /// The port is no number from 1 to 65535.
     BadPort,
     /// A percent sign that is not followed by two hexadecimal digits.
@@ -79,13 +95,13 @@ pub enum ParseBrokerError {
 impl fmt::Display for ParseBrokerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TlsUnsupported => {
-                "TLS (mqtts://) is not in this version; use mqtt:// inside a trusted network or a tunnel"
+            Self::UnknownScheme => {
+                "expected a broker such as mqtts://broker.example:8883, or mqtt://broker.example:1883 without TLS"
             }
-            Self::UnknownScheme => "expected a broker such as mqtt://broker.example:1883",
             Self::NoHost => {
-                "the broker's address has no host; expected one such as mqtt://broker.example:1883"
+                "the broker's address has no host; expected one such as mqtts://broker.example:8883"
             }
+            Self::BadHost => "the broker's host is neither a DNS name nor an IP address",
             Self::BadPort => "the broker's port must be a number from 1 to 65535",
             Self::BadEscape => "a % in the broker's address must be followed by two hexadecimal digits",
             Self::Trailing => "nothing may follow the port in the broker's address",
@@ -101,11 +117,11 @@ impl FromStr for Broker {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = text.split_once("://").ok_or(ParseBrokerError::UnknownScheme)?;
-        match scheme {
-            "mqtt" | "tcp" => {}
-            "mqtts" | "ssl" | "tls" | "wss" => return Err(ParseBrokerError::TlsUnsupported),
+        let tls = match scheme {
+            "mqtt" | "tcp" => false,
+            "mqtts" | "ssl" | "tls" => true,
             _ => return Err(ParseBrokerError::UnknownScheme),
-        }
+        };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (login, place) = match rest.rsplit_once('@') {
             Some((login, place)) => (Some(parse_login(login)?), place),
@@ -123,10 +139,20 @@ impl FromStr for Broker {
         }
         let port = match port.strip_prefix(':') {
             Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(ParseBrokerError::BadPort)?,
-            None if port.is_empty() => PORT,
+            None if port.is_empty() => {
+                if tls {
+                    TLS_PORT
+                } else {
+                    PORT
+                }
+            }
             None => return Err(ParseBrokerError::BadPort),
         };
-        Ok(Self { host: host.into(), port, login })
+        let broker = Self { tls, host: host.into(), port, login };
+        if tls && ServerName::try_from(broker.certified()).is_err() {
+            return Err(ParseBrokerError::BadHost);
+        }
+        Ok(broker)
     }
 }
 
@@ -157,6 +183,8 @@ mod tests {
             ("mqtt://127.0.0.1:18830/", "mqtt://127.0.0.1:18830"),
             ("mqtt://b1:s3cr%40t@[2001:db8::1]:1884", "mqtt://[2001:db8::1]:1884"),
             ("mqtt://[::1]", "mqtt://[::1]:1883"),
+            ("mqtts://broker.example", "mqtts://broker.example:8883"),
+            ("mqtts://b1@[::1]:88", "mqtts://[::1]:88"),
         ] {
             let broker: Broker = text.parse().unwrap();
             assert_eq!((broker.to_string(), format!("{broker:?}")), (shown.into(), shown.into()));
@@ -170,7 +198,8 @@ mod tests {
         for (text, error) in [
             ("broker.example", ParseBrokerError::UnknownScheme),
             ("http://broker.example", ParseBrokerError::UnknownScheme),
-            ("mqtts://broker.example", ParseBrokerError::TlsUnsupported),
+            ("wss://broker.example", ParseBrokerError::UnknownScheme),
+            ("mqtts://broker_.example..", ParseBrokerError::BadHost),
             ("mqtt://", ParseBrokerError::NoHost),
             ("mqtt://:1883", ParseBrokerError::NoHost),
             ("mqtt://h:0", ParseBrokerError::BadPort),

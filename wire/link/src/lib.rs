@@ -7,6 +7,8 @@
 //!
 //! A received message is acknowledged to the broker by [`Link::acknowledge`], after it has had its effect.
 //!
+//! A broker is reached by TCP, or by TLS 1.3 with what [`Tls`] has read and checked.
+//!
 //! Bounds are in [`limits`]. This crate holds no Hindcap document and decides nothing.
 
 use std::io;
@@ -23,10 +25,12 @@ mod address;
 pub mod limits;
 mod outbox;
 mod poll;
+mod tls;
 
 pub use address::{Broker, ParseBrokerError};
 pub use outbox::{Message, OutboxFull, Token};
 pub use poll::{Random, WillOf};
+pub use tls::{Identity, Known, TimeSource, Tls, TlsError, Trust};
 
 use limits::{CHANNEL, EVENTS, FAREWELL};
 use outbox::Outbox;
@@ -37,6 +41,8 @@ use poll::{Poller, Raw, Stop};
 pub struct LinkOptions {
     /// Where to.
     pub broker: Broker,
+    /// How to speak TLS, for a broker that is reached by it; no other uses it.
+    pub tls: Option<Tls>,
     /// MQTT client identifier; two clients with one name throw each other out.
     pub client_id: String,
     /// How long the broker keeps subscriptions and messages while we are away; 0: it forgets at once.
@@ -127,8 +133,11 @@ impl Link {
     /// Starts connecting. `will_of` makes the last will of each connection; `random` gives jitter.
     ///
     /// # Errors
-    /// When the thread or its runtime cannot be made.
+    /// When the thread or its runtime cannot be made, or the broker is reached by TLS and nothing says how.
     pub fn start(options: LinkOptions, will_of: WillOf, random: Random) -> io::Result<Self> {
+        if options.broker.is_tls() && options.tls.is_none() {
+            return Err(io::Error::other("mqtts:// without certificates to judge the broker by"));
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, events) = mpsc::sync_channel(EVENTS);
         let stop = Arc::new(Stop::default());

@@ -37,6 +37,10 @@ pub(crate) const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 pub(crate) const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 /// For connecting, CONNACK included.
 pub(crate) const CONNECT_SECS: u64 = 10;
+/// Bytes of a file with certificates or a key: the list of authorities of a whole operating system has a quarter of it.
+pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// Certificates of ours: one, and those that lead to its issuer. Brokers take no longer chains.
+pub const CERTIFICATES_MAX: usize = 10;
 /// How long a farewell may take.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 

@@ -5,18 +5,19 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnectProperties, ConnectReturnCode, LastWill, LastWillProperties, Packet, PubAckReason, Publish,
     SubscribeReasonCode,
 };
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
+use rumqttc::{Outgoing, TlsConfiguration, Transport};
 
 use crate::limits::{
     BACK_OFF_MAX, BACK_OFF_MIN, CHANNEL, CONNECT_SECS, GOOD_CONNECTION, IN_FLIGHT_MAX, PACKET_BYTES_MAX,
     RECEIVE_MAXIMUM,
 };
+use crate::tls::words;
 use crate::{LinkOptions, Message};
 
 /// Makes the last will of connection number n.
@@ -81,13 +82,17 @@ impl Poller {
             connection += 1;
             let started = Instant::now();
             let (client, event_loop) = AsyncClient::new(self.mqtt_options(connection), CHANNEL);
-            let Some(error) = self.connection(client, event_loop, connection) else { return };
+            let Some((error, connected)) = self.connection(client, event_loop, connection) else { return };
             if started.elapsed() >= GOOD_CONNECTION {
                 failures = 0;
             }
             let retry_in = back_off(failures, (self.random)());
             failures = failures.saturating_add(1);
-            let (reason, denied) = explain(&error);
+            let (reason, denied) = words::explain(&error).unwrap_or_else(|| {
+                let (reason, denied) = explain(&error);
+                let hint = if connected { "" } else { words::hint(&error, self.options.broker.is_tls()) };
+                (reason + hint, denied)
+            });
             if self.events.send(Raw::Disconnected { reason, denied, retry_in }).is_err() {
                 return;
             }
@@ -95,19 +100,21 @@ impl Poller {
         }
     }
 
-    /// One connection to its end; `None` when nobody listens any more or all is over.
+    /// One connection to its end, and whether it ever came about; `None` when nobody listens any more or all is over.
     fn connection(
         &self,
         client: AsyncClient,
         mut event_loop: EventLoop,
         connection: u32,
-    ) -> Option<ConnectionError> {
+    ) -> Option<(ConnectionError, bool)> {
+        let mut connected = false;
         loop {
             let event = match self.runtime.block_on(event_loop.poll()) {
                 Ok(event) => event,
                 Err(_) if self.stop.is_stopped() => return None,
-                Err(error) => return Some(error),
+                Err(error) => return Some((error, connected)),
             };
+            connected |= matches!(event, Event::Incoming(Packet::ConnAck(_)));
             if self.stop.is_stopped() && event == Event::Outgoing(Outgoing::Disconnect) {
                 return None;
             }
@@ -119,8 +126,15 @@ impl Poller {
     }
 
     fn mqtt_options(&mut self, connection: u32) -> MqttOptions {
-        let LinkOptions { broker, client_id, session_expiry_secs, keep_alive, .. } = &self.options;
-        let mut options = MqttOptions::new(client_id.clone(), broker.host.clone(), broker.port);
+        let LinkOptions { broker, tls, client_id, session_expiry_secs, keep_alive, .. } = &self.options;
+        // rumqttc joins host and port with a colon: in brackets, where the host has colons itself. With TLS it takes the same
+        // text for the name of the certificate, which has none; the resolver then takes the last colon for the port's.
+        let host = if broker.tls { broker.certified() } else { &broker.host };
+        let mut options = MqttOptions::new(client_id.clone(), host, broker.port);
+        if let (true, Some(tls)) = (broker.tls, tls) {
+            options
+                .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::clone(&tls.config))));
+        }
         if let Some((user, password)) = &broker.login {
             options.set_credentials(user.clone(), password.clone());
         }

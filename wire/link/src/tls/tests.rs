@@ -1,0 +1,210 @@
+//! Files as they come from people and strangers, and certificates as brokers show them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose as Purpose, KeyPair, date_time_ymd};
+use rustls::client::danger::ServerCertVerifier as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, Error, RootCertStore};
+
+use super::dates::{Verifier, at_some_moment};
+use super::*;
+
+/// Noon of the first day of a year, seconds after 1970.
+fn year(year: i32) -> u64 {
+    u64::try_from((date_time_ymd(year, 1, 1) - date_time_ymd(1970, 1, 1)).whole_seconds()).unwrap()
+}
+
+/// A certificate of its own authority, valid in these years.
+fn certificate(purpose: Purpose, years: (i32, i32)) -> (rcgen::Certificate, KeyPair) {
+    let mut params = CertificateParams::new(["broker.example".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "somebody");
+    params.extended_key_usages = vec![purpose];
+    (params.not_before, params.not_after) = (date_time_ymd(years.0, 1, 1), date_time_ymd(years.1, 1, 1));
+    let key = KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap(), key)
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn load(&self, ca: &Path, certificate: &Path, key: &Path, now: Known) -> Result<Tls, String> {
+        let tls = Tls::load(Trust::File(ca), Some(Identity { certificate, key }), Arc::new(move || now));
+        tls.map_err(|error| error.to_string().replace(&format!("{}/", self.0.path().display()), ""))
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_told_by_name() {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let (client, key) = certificate(Purpose::ClientAuth, (2020, 2090));
+    let (server, server_key) = certificate(Purpose::ServerAuth, (2020, 2090));
+    let (ca, crt) = (folder.put("ca.crt", server.pem()), folder.put("c.crt", client.pem()));
+    let good = folder.put("c.key", key.serialize_pem());
+    let now = Known::Is(year(2027));
+    assert!(folder.load(&ca, &crt, &good, now).is_ok_and(|tls| tls.doubt().is_none()));
+    let pem = client.pem();
+    let cut = &pem[..pem.len() / 2];
+    let rubbish = pem.replace("MII", "\u{1}\u{2}");
+    let not_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (name, content, words) in [
+        (
+            "c.crt",
+            cut.to_owned(),
+            "c.crt: holds no certificate in PEM form (-----BEGIN ...): it ends in the middle",
+        ),
+        ("c.crt", rubbish, "c.crt: holds no certificate in PEM form (-----BEGIN ...): it is damaged"),
+        ("c.crt", String::new(), "c.crt: holds no certificate"),
+        ("c.crt", not_der.into(), "c.crt: "),
+        ("c.crt", server.pem(), "c.crt: the certificate is not for clients"),
+        ("c.crt", key.serialize_pem(), "c.crt: holds no certificate"),
+        ("c.crt", pem.repeat(CERTIFICATES_MAX + 1), "c.crt: too large"),
+        ("c.key", server_key.serialize_pem(), "c.key: the key is not that of the certificate in c.crt"),
+        ("c.key", pem.clone(), "c.key: holds no private key"),
+        (
+            "c.key",
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".into(),
+            "c.key: the key is encrypted",
+        ),
+        (
+            "c.key",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".into(),
+            "c.key: the key cannot be used",
+        ),
+        ("ca.crt", not_der.into(), "ca.crt: a certificate in it cannot be used"),
+        ("ca.crt", "x".repeat(2 << 20), "ca.crt: too large"),
+    ] {
+        let before = fs::read(folder.0.path().join(name)).unwrap();
+        folder.put(name, content);
+        let error = folder.load(&ca, &crt, &good, now).unwrap_err();
+        assert!(error.starts_with(words), "{words}: {error}");
+        folder.put(name, before);
+    }
+    let error = folder.load(Path::new("/nonexistent"), &crt, &good, now).unwrap_err();
+    assert!(error.contains("/nonexistent: No such file"), "{error}");
+    let none = Tls::load(Trust::These(vec![vec![0; 9]]), None, Arc::new(move || now));
+    assert!(matches!(none, Err(TlsError::NoTrust)));
+}
+
+#[test]
+fn dates_of_our_own_certificate_are_a_doubt_and_no_error() {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let (client, key) = certificate(Purpose::ClientAuth, (2030, 2031));
+    let (crt, key) = (folder.put("c.crt", client.pem()), folder.put("c.key", key.serialize_pem()));
+    let doubt = |now| folder.load(&crt, &crt, &key, now).unwrap().doubt().map(str::to_owned);
+    assert!(doubt(Known::Is(year(2026))).unwrap().contains("begins on 2030-01-01"));
+    assert_eq!(doubt(Known::AtLeast(year(2026))), None);
+    assert_eq!(doubt(Known::Is(year(2030) + 1)), None);
+    for now in [Known::Is(year(2032)), Known::AtLeast(year(2032))] {
+        assert!(doubt(now).unwrap().contains("ended on 2031-01-01"));
+    }
+}
+
+/// A chain of certificates with these years, as a judge would see it.
+fn chain(all: &[(u64, u64)]) -> impl Fn(UnixTime) -> Result<(), Error> + '_ {
+    move |time| {
+        let at = |secs| UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs));
+        for (from, to) in all {
+            if time.as_secs() > *to {
+                return Err(CertificateError::ExpiredContext { time, not_after: at(*to) }.into());
+            }
+            if time.as_secs() < *from {
+                return Err(CertificateError::NotValidYetContext { time, not_before: at(*from) }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn without_a_clock_one_moment_must_do_for_the_whole_chain() {
+    for (chained, exactly, at_least) in [
+        (&[(0, 200)][..], true, true),
+        (&[(50, 99)], false, false),
+        (&[(101, 200)], false, true),
+        // Issued by each other, later and later.
+        (&[(500, 900), (300, 800), (600, 700)], false, true),
+        // The one has ended before the other begins.
+        (&[(300, 400), (0, 299)], false, false),
+    ] {
+        assert_eq!(at_some_moment(Known::Is(100), chain(chained)).is_ok(), exactly, "{chained:?}");
+        assert_eq!(at_some_moment(Known::AtLeast(100), chain(chained)).is_ok(), at_least, "{chained:?}");
+    }
+    let endless: Vec<_> = (0..100).map(|from| (1_000 - from, 2_000)).rev().collect();
+    assert!(at_some_moment(Known::AtLeast(0), chain(&endless)).is_err(), "bounded");
+}
+
+#[test]
+fn real_certificates_are_judged_by_what_is_known_of_the_time() {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&ca_key).unwrap();
+    let issuer = rcgen::Issuer::new(params, ca_key);
+    let mut params = CertificateParams::new(["broker.example".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(2030, 1, 1), date_time_ymd(2031, 1, 1));
+    let broker = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+    let judge = |known, name: &str| {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(ca.der().to_vec())).unwrap();
+        let verifier = Verifier { roots, time: Arc::new(move || known) };
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let judged = verifier.verify_server_cert(broker.der(), &[], &name, &[], UnixTime::now());
+        judged.map(drop).map_err(|error| words::explain(&error).unwrap().0)
+    };
+    for known in [Known::Is(year(2030) + 9), Known::AtLeast(0), Known::AtLeast(year(2026))] {
+        assert_eq!(judge(known, "broker.example"), Ok(()), "{known:?}");
+        // The time is no excuse for anything else.
+        assert!(
+            judge(known, "other.example")
+                .unwrap_err()
+                .contains("is not for other.example, it is for broker.example")
+        );
+    }
+    assert!(judge(Known::Is(year(2026)), "broker.example").unwrap_err().contains("begins on 2030-01-01"));
+    for known in [Known::Is(year(2032)), Known::AtLeast(year(2032))] {
+        assert!(judge(known, "broker.example").unwrap_err().contains("ended on 2031-01-01"), "{known:?}");
+    }
+}
+
+/// What lies on a drive may be anything: an error at worst, and soon.
+#[test]
+fn no_file_makes_it_panic() {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let (client, key) = certificate(Purpose::ClientAuth, (2020, 2090));
+    let files = [client.pem(), key.serialize_pem()];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let mut loaded = 0;
+    for _ in 0..2_000 {
+        let mut damaged = files.clone().map(String::into_bytes);
+        for file in &mut damaged {
+            for _ in 0..random(3) {
+                let at = random(file.len());
+                match random(4) {
+                    0 => file.truncate(at + 1),
+                    1 => file[at] = u8::try_from(random(256)).unwrap(),
+                    2 => file[at] = b"ABCDEFxyz+/=\n-"[random(14)],
+                    _ => drop(file.splice(at..at, b"-----BEGIN CERTIFICATE-----\n".iter().copied())),
+                }
+            }
+        }
+        let [crt, key] =
+            [("c.crt", &damaged[0]), ("c.key", &damaged[1])].map(|(name, file)| folder.put(name, file));
+        loaded += usize::from(folder.load(&crt, &crt, &key, Known::AtLeast(0)).is_ok());
+    }
+    assert!((1..1_999).contains(&loaded), "{loaded} of the damaged sets could be used");
+}
