@@ -444,6 +444,10 @@ pub struct CheckConfigArgs {
     #[arg(long, conflicts_with = "file")]
     pub reference: bool,
 
+    /// Look at the keys alone, and not at the files with certificates that they name
+    #[arg(long)]
+    pub keys_only: bool,
+
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,

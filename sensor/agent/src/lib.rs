@@ -36,6 +36,7 @@ mod sink;
 mod status;
 pub mod stop;
 mod store;
+mod tls;
 pub mod units;
 mod watch;
 mod wear;

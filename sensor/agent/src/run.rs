@@ -15,7 +15,7 @@ use hindcap_store::volume::block::OpenError;
 use hindcap_store::volume::fat::FatError;
 use hindcap_store::wear::{Plan, Step};
 use hindcap_store::{Health, HealthSnapshot, RecorderOptions, Store, StoreError};
-use hindcap_uplink::{Broker, Options, Uplink};
+use hindcap_uplink::{Broker, Options, Tls, Uplink};
 use hindcap_wire::policy::Policy;
 use hindcap_wire::time::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -36,6 +36,7 @@ use crate::query::open;
 use crate::record::start;
 use crate::stop::Stop;
 use crate::store::open_for_writing;
+use crate::tls;
 use crate::watch::{AgeWatch, Watch};
 use crate::wear::{self, WearWatch};
 
@@ -258,7 +259,12 @@ fn connect(
         log::warn!("mqtt.unsigned is on: whoever reaches the broker can have any packet");
     }
     log::info!("sensor {} serves requests through {broker}", config.sensor_id);
+    let tls = tls::load(config, broker.is_tls())?;
+    if let Some(doubt) = tls.as_ref().and_then(Tls::doubt) {
+        log::warn!("{doubt}");
+    }
     let options = Options {
+        tls,
         unsigned_requests: config.unsigned,
         spool_bytes_max: config.result_max.0,
         status_interval: config.status_interval.0,

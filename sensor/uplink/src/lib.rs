@@ -35,7 +35,7 @@ mod spool;
 mod worker;
 
 pub use handler::{Extracted, Handler, Job, JobError};
-pub use hindcap_link::{Broker, ParseBrokerError, Random};
+pub use hindcap_link::{Broker, Identity, Known, ParseBrokerError, Random, TimeSource, Tls, TlsError, Trust};
 pub use spool::{Spool, Spooled};
 
 use engine::{Engine, Settings};
@@ -45,6 +45,8 @@ use engine::{Engine, Settings};
 pub struct Options {
     /// The broker.
     pub broker: Broker,
+    /// How to speak TLS with a broker that is reached by it.
+    pub tls: Option<Tls>,
     /// This sensor's name.
     pub sensor: SensorId,
     /// Where the request queue and the spool live; made when missing.
@@ -65,6 +67,7 @@ impl Options {
     pub fn new(broker: Broker, sensor: SensorId, state_dir: PathBuf) -> Self {
         Self {
             broker,
+            tls: None,
             sensor,
             state_dir,
             unsigned_requests: false,
@@ -125,7 +128,7 @@ impl Uplink {
     ) -> Result<Self, UplinkError> {
         let now = clock();
         let run = Ulid::new(now, u128::from(random()) << 64 | u128::from(random()));
-        let Options { broker, sensor, state_dir, .. } = options;
+        let Options { broker, tls, sensor, state_dir, .. } = options;
         let settings = Settings {
             sensor: sensor.clone(),
             run,
@@ -138,6 +141,7 @@ impl Uplink {
             .map_err(|error| UplinkError::StateDir { path: state_dir, error })?;
         let link = LinkOptions {
             broker,
+            tls,
             client_id: format!("hindcap-sensor-{sensor}"),
             session_expiry_secs: limits::SESSION_EXPIRY_SECS,
             keep_alive: options.keep_alive,

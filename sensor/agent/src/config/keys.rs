@@ -93,7 +93,10 @@ impl Kind {
             Self::Short(most) => format!("text of at most {most} bytes"),
             Self::Name => "a name of letters, digits, '-', '_' and '.', 1 to 64 bytes".to_owned(),
             Self::Path => "a path".to_owned(),
-            Self::Broker => "empty, or mqtt://[user[:password]@]host[:port]".to_owned(),
+            Self::Broker => {
+                "empty, or mqtts://host[:port], or mqtt://[user[:password]@]host[:port] without TLS"
+                    .to_owned()
+            }
             Self::Bool => "true or false".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Size(from, to) => format!("a size from {} to {}", Size(*from), Size(*to)),
@@ -361,7 +364,25 @@ pub const KEYS: &[Key] = &[
         name: "mqtt.broker",
         default: Some(""),
         kind: Kind::Broker,
-        meaning: "where the broker is; empty: record only. No TLS in this version",
+        meaning: "where the broker is; empty: record only. mqtts:// is TLS 1.3, port 8883 unless another is named; mqtt:// is without TLS, port 1883",
+    },
+    Key {
+        name: "mqtt.ca",
+        default: Some(""),
+        kind: Kind::Text,
+        meaning: "file (PEM) with the certificate of whoever issued the broker's; needed with mqtts://, and nobody else is believed",
+    },
+    Key {
+        name: "mqtt.certificate",
+        default: Some(""),
+        kind: Kind::Text,
+        meaning: "file (PEM) with the sensor's own certificate, and those that lead to its issuer after it; empty: none",
+    },
+    Key {
+        name: "mqtt.key",
+        default: Some(""),
+        kind: Kind::Text,
+        meaning: "file (PEM) with the private key of mqtt.certificate, not encrypted: ECDSA P-256 or P-384, Ed25519, or RSA",
     },
     Key { name: "mqtt.username", default: Some(""), kind: Kind::Text, meaning: "user name at the broker" },
     Key {
