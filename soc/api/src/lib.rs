@@ -29,7 +29,7 @@ mod fetch;
 mod mqtt;
 mod receiver;
 
-pub use hindcap_link::{Broker, ParseBrokerError, Random};
+pub use hindcap_link::{Broker, Identity, Known, ParseBrokerError, Random, Tls, TlsError, Trust};
 pub use mqtt::{Clock, MqttApi};
 
 /// Whom to ask, and how patiently.
@@ -159,6 +159,8 @@ pub enum ApiError {
         /// When the sensor was last heard of.
         last_heard: Option<Timestamp>,
     },
+    /// The broker cannot be reached.
+    Unreachable(String),
     /// The broker does not want us.
     Denied(String),
     /// The result does not match its checksum, twice.
@@ -202,6 +204,7 @@ impl fmt::Display for ApiError {
                 }
                 write!(f, "request {request} is queued until {until}")
             }
+            Self::Unreachable(reason) => write!(f, "no connection to the broker: {reason}"),
             Self::Denied(reason) => write!(f, "denied: {reason}"),
             Self::Damaged => f.write_str("the result does not match its checksum, even sent again"),
             Self::Protocol(detail) => write!(f, "the sensor sent something that makes no sense: {detail}"),

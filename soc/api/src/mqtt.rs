@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hindcap_link::{Broker, Link, LinkEvent, LinkOptions, Random, Received};
+use hindcap_link::{Broker, Link, LinkEvent, LinkOptions, Random, Received, Tls};
 use hindcap_wire::limits::{MESSAGE_BYTES_MAX, SEARCH_SESSIONS_MAX};
 use hindcap_wire::message::answer::{Estimate, Sessions};
 use hindcap_wire::message::status::is_online;
@@ -36,6 +36,7 @@ const RETAINED_QUIET: Duration = Duration::from_millis(500);
 /// See the module.
 pub struct MqttApi {
     broker: Broker,
+    tls: Option<Tls>,
     clock: Clock,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
     encoding: Encoding,
@@ -51,7 +52,13 @@ impl MqttApi {
     /// Over `broker`. Nothing is connected before something is asked.
     #[must_use]
     pub fn new(broker: Broker, clock: Clock, random: Arc<dyn Fn() -> u64 + Send + Sync>) -> Self {
-        Self { broker, clock, random, encoding: Encoding::Postcard }
+        Self { broker, tls: None, clock, random, encoding: Encoding::Postcard }
+    }
+
+    /// The same, with what TLS needs; a broker that is reached by it is not asked without.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     fn new_id(&self) -> Ulid {
@@ -62,6 +69,7 @@ impl MqttApi {
     fn link(&self, subscriptions: Vec<String>) -> Result<Link, ApiError> {
         let options = LinkOptions {
             broker: self.broker.clone(),
+            tls: self.tls.clone(),
             client_id: format!("hindcap-soc-{}", self.new_id()),
             session_expiry_secs: 0,
             keep_alive: Duration::from_secs(10),
@@ -198,6 +206,7 @@ impl Api for MqttApi {
         let mut link = self.link(filters.into())?;
         let mut seen = BTreeMap::<SensorId, (Option<State>, Option<Status>)>::new();
         let (deadline, mut connected, mut quiet_since) = (Instant::now() + timeout, false, Instant::now());
+        let mut why_not = None;
         while Instant::now() < deadline && !(connected && quiet_since.elapsed() >= RETAINED_QUIET) {
             match link.wait(Duration::from_millis(50)) {
                 Some(LinkEvent::Connected { .. }) => (connected, quiet_since) = (true, Instant::now()),
@@ -207,6 +216,7 @@ impl Api for MqttApi {
                 ) => {
                     return Err(ApiError::Denied(reason));
                 }
+                Some(LinkEvent::Disconnected { reason, .. }) => why_not = Some(reason),
                 Some(LinkEvent::Received(received)) => {
                     quiet_since = Instant::now();
                     note(&received, &mut seen);
@@ -217,7 +227,8 @@ impl Api for MqttApi {
         }
         link.close(None);
         if !connected {
-            return Err(ApiError::Timeout { waiting_for: "the broker", offline_since: None });
+            let timeout = ApiError::Timeout { waiting_for: "the broker", offline_since: None };
+            return Err(why_not.map_or(timeout, ApiError::Unreachable));
         }
         Ok(seen.into_iter().map(|(sensor, (state, status))| view(sensor, state, status)).collect())
     }

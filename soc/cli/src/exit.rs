@@ -36,7 +36,7 @@ pub(crate) const fn of_error(error: &ApiError) -> Code {
         ApiError::Denied(_) => Code::Denied,
         ApiError::Interrupted => Code::Interrupted,
         ApiError::Ended(outcome, _) => of_outcome(*outcome),
-        ApiError::Timeout { .. } | ApiError::Queued { .. } => Code::Offline,
+        ApiError::Timeout { .. } | ApiError::Unreachable(_) | ApiError::Queued { .. } => Code::Offline,
         _ => Code::Error,
     }
 }

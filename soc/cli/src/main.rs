@@ -12,6 +12,7 @@ use hindcap_wire::message::{Operation, Ulid};
 use hindcap_wire::time::Timestamp;
 
 mod args;
+mod authority;
 mod beside;
 mod commands;
 mod exit;
@@ -19,6 +20,7 @@ mod extcap;
 mod front;
 mod gather;
 mod report;
+mod secret;
 mod watch;
 
 use args::{Args, Command, Known};
@@ -56,6 +58,7 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
         return match &args.command {
             Command::Parse(parse) => commands::parse(parse, &known),
             Command::Stored(stored) => commands::stored(stored),
+            Command::Ca(ca) => commands::ca(ca),
             Command::Provision(new) => commands::provision(new),
             Command::Completion(completion) => commands::completion(completion),
             Command::Man(man) => commands::man(man),
@@ -63,7 +66,8 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
         };
     };
     let broker = connection.broker()?;
-    let make = || MqttApi::new(broker.clone(), Arc::new(now), Arc::new(random));
+    let tls = connection.tls()?;
+    let make = || MqttApi::new(broker.clone(), Arc::new(now), Arc::new(random)).with_tls(tls.clone());
     let verbose = args.verbose || args.debug;
     if let Command::Watch(watch) = &args.command {
         let api = || -> Box<dyn Api> { Box::new(make()) };
@@ -94,6 +98,7 @@ fn run(args: &Args, known: Known) -> Result<Code, Failure> {
         Command::Watch(_)
         | Command::Stored(_)
         | Command::Parse(_)
+        | Command::Ca(_)
         | Command::Provision(_)
         | Command::Completion(_)
         | Command::Man(_) => Ok(Code::Done),

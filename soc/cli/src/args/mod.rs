@@ -1,19 +1,18 @@
 //! The command line.
 
-use std::fmt::Display;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use hindcap_args::{Nanos, parse_duration};
-use hindcap_soc_api::Broker;
 use hindcap_wire::limits::REQUEST_LIFE_SECS_MAX;
 use hindcap_wire::message::Ulid;
 use hindcap_wire::time::NANOS_PER_SEC;
 
 use crate::exit;
 
+mod ca;
 mod collect;
+mod connection;
 mod extcap;
 mod fetch;
 mod keep;
@@ -25,7 +24,9 @@ mod watch;
 mod which;
 mod whom;
 
+pub(crate) use ca::{Ca, CaAnalyst, CaCommand, CaInit, CaServer};
 pub(crate) use collect::Collect;
+pub(crate) use connection::{Connection, first_line};
 pub(crate) use extcap::{Extcap, INTERFACE_PREFIX};
 pub(crate) use fetch::{Amount, Fetch};
 pub(crate) use keep::{Hold, PartArg, Pin, Release, Unpin};
@@ -99,6 +100,8 @@ pub(crate) enum Command {
     Extcap(Extcap),
     /// Follow alert files and syslog, and keep the whole session of every event that a rule is for
     Watch(Watch),
+    /// Be the authority that says who is who at a broker with TLS
+    Ca(Ca),
     /// Write the files that make a new box a sensor of this fleet
     Provision(Provision),
     /// Print a completion script for a shell
@@ -129,47 +132,14 @@ impl Command {
             Self::Sensors(sensors) => &sensors.connection,
             Self::Extcap(extcap) => &extcap.connection,
             Self::Watch(watch) => &watch.connection,
-            Self::Stored(_) | Self::Parse(_) | Self::Provision(_) | Self::Completion(_) | Self::Man(_) => {
-                return None;
-            }
+            Self::Stored(_)
+            | Self::Parse(_)
+            | Self::Ca(_)
+            | Self::Provision(_)
+            | Self::Completion(_)
+            | Self::Man(_) => return None,
         })
     }
-}
-
-/// Through whom sensors are asked.
-#[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Sensor")]
-pub(crate) struct Connection {
-    /// The broker: mqtt://[user@]host[:port]
-    #[arg(long, value_name = "URL", hide_env_values = true)]
-    pub(crate) broker: Broker,
-    /// A file whose first line is the password of the broker's user
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
-}
-
-impl Connection {
-    /// The broker, with its password where that is in a file.
-    ///
-    /// # Errors
-    /// The file cannot be read or has no first line; there is no user.
-    pub(crate) fn broker(&self) -> Result<Broker, exit::Failure> {
-        let Some(path) = &self.password_file else { return Ok(self.broker.clone()) };
-        self.broker.clone().with_password(first_line(path)?).map_err(exit::Failure::new)
-    }
-}
-
-/// The first line of a file, which is a password.
-///
-/// # Errors
-/// The file cannot be read or has no first line.
-pub(crate) fn first_line(path: &Path) -> Result<String, exit::Failure> {
-    let fail = |error: &dyn Display| exit::Failure::new(format!("{}: {error}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| fail(&error))?;
-    let Some(password) = text.lines().next().filter(|line| !line.is_empty()) else {
-        return Err(fail(&"the first line, which is the password, is empty"));
-    };
-    Ok(password.to_owned())
 }
 
 /// Whom to ask, and how patiently.
@@ -344,6 +314,7 @@ mod tests {
             "jobs",
             "cancel",
             "provision",
+            "ca",
         ] {
             let mut command = Args::command();
             let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();

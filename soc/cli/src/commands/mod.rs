@@ -17,6 +17,7 @@ use crate::exit::Failure;
 use crate::gather::{Gathered, Wanted, choose, gather};
 use crate::report::Watcher;
 
+mod ca;
 mod collect;
 mod fetch;
 mod list;
@@ -31,6 +32,7 @@ mod shell;
 mod status;
 mod store;
 
+pub(crate) use ca::ca;
 pub(crate) use collect::collect;
 pub(crate) use fetch::fetch;
 pub(crate) use list::{estimate, search};

@@ -1,20 +1,25 @@
 //! `provision`: writes the files that make a new box a sensor of this fleet. The box takes them from its card at the next
 //! start and wipes them there; docs/BOARDS.md has its side.
-//!
-//! What is written is what the sensor understands. It knows no TLS yet, so there is no certificate to give it.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use hindcap_soc_api::{Identity, Known, Tls, Trust};
+use hindcap_wire::time::NANOS_PER_SEC;
 use serde::Serialize;
 
 use crate::args;
+use crate::authority::{Authority, SENSOR_DAYS, Subject};
 use crate::exit::{Code, Failure};
+use crate::secret::{at, none_exists, remove, write};
 
+/// The files on the drive; the box reads these and no others.
 const SETTINGS: &str = "hindcap.toml";
 const PASSWORD: &str = "hindcap.password";
+const CA: &str = "hindcap.ca.crt";
+const CERTIFICATE: &str = "hindcap.crt";
+const KEY: &str = "hindcap.key";
 /// Characters of a random password: 24 of 64 kinds, 144 bits.
 const PASSWORD_CHARACTERS: usize = 24;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -42,14 +47,30 @@ struct Mqtt<'a> {
     unsigned: bool,
 }
 
+/// What TLS needs on the box, PEM.
+#[derive(Default)]
+struct Certificates {
+    ca: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+}
+
 /// Makes the files of a new box.
 pub(crate) fn provision(args: &args::Provision) -> Result<Code, Failure> {
     if args.broker.has_login() {
         let advice = "name the box's user by --box-user and its password by --box-password-file";
         return Err(Failure::new(format!("the broker's address holds a user; {advice}")));
     }
+    let dir = &args.directory;
+    let names = [SETTINGS, PASSWORD, CA, CERTIFICATE, KEY].map(|name| dir.join(name));
+    if !args.overwrite {
+        // A file of an earlier run beside settings without it would be taken as well.
+        none_exists(names.iter().map(PathBuf::as_path))?;
+    }
+    let certificates = certificates(args)?;
     let user = args.box_user.as_deref().unwrap_or(args.id.as_str());
-    let password = if args.no_password { None } else { Some(password(args)?) };
+    let wanted = !args.no_password && (certificates.key.is_none() || args.box_password_file.is_some());
+    let password = if wanted { Some(password(args)?) } else { None };
     let settings = Settings {
         sensor: Sensor { id: args.id.as_str(), description: args.description.as_deref() },
         mqtt: Mqtt {
@@ -59,30 +80,60 @@ pub(crate) fn provision(args: &args::Provision) -> Result<Code, Failure> {
         },
     };
     let text = toml::to_string(&settings).map_err(Failure::new)?;
-    let dir = &args.directory;
     fs::create_dir_all(dir).map_err(|error| at(dir, &error))?;
-    let files = [(SETTINGS, Some(text)), (PASSWORD, password.map(|password| format!("{password}\n")))];
-    for (name, _) in &files {
-        // A password of an earlier run beside settings without one would be taken as well.
-        if !args.overwrite && dir.join(name).symlink_metadata().is_ok() {
-            let path = dir.join(name);
-            return Err(Failure::new(format!("{} exists; --overwrite replaces it", path.display())));
-        }
-    }
-    for (name, content) in &files {
-        let path = dir.join(name);
+    let with_password = password.is_some();
+    let password = password.map(|password| format!("{password}\n"));
+    let Certificates { ca, certificate, key } = certificates;
+    let with_key = key.is_some();
+    for (path, content) in names.iter().zip([Some(text), password, ca, certificate, key]) {
         match content {
-            Some(content) => write(&path, content).map_err(|error| at(&path, &error))?,
-            None if args.overwrite => remove(&path).map_err(|error| at(&path, &error))?,
-            None => {}
+            Some(content) => write(path, &content)?,
+            None => remove(path)?,
         }
     }
-    tell(args, user);
+    tell(args, with_password.then_some(user), with_key);
     Ok(Code::Done)
 }
 
-fn at(path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(format!("{}: {error}", path.display()))
+/// What the box needs for a broker with TLS, judged as the box will judge it.
+fn certificates(args: &args::Provision) -> Result<Certificates, Failure> {
+    let read = |path: &Path| fs::read_to_string(path).map_err(|error| at(path, &error));
+    if !args.broker.is_tls() {
+        return match [&args.issue, &args.box_cert, &args.ca].iter().any(|named| named.is_some()) {
+            true => Err(Failure::new(format!(
+                "certificates are for a broker with TLS, and {} is without: write mqtts://",
+                args.broker
+            ))),
+            false => Ok(Certificates::default()),
+        };
+    }
+    let authority = args.issue.as_deref().map(Authority::open).transpose()?;
+    let own = authority.as_ref().map(Authority::certificate);
+    let Some(ca) = args.ca.as_ref().or(own.as_ref()) else {
+        return Err(Failure::new(
+            "a box believes no broker with TLS unless it is told whose signature makes it good: give --ca FILE, or --issue",
+        ));
+    };
+    let identity = match (&args.box_cert, &args.box_key) {
+        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+        _ => None,
+    };
+    let time = Arc::new(|| Known::Is(crate::now().0 / NANOS_PER_SEC));
+    let tls = Tls::load(Trust::File(ca), identity, time).map_err(Failure::new)?;
+    if let Some(doubt) = tls.doubt() {
+        return Err(Failure::new(doubt));
+    }
+    let mut made = Certificates { ca: Some(read(ca)?), ..Certificates::default() };
+    if let Some(Identity { certificate, key }) = identity {
+        (made.certificate, made.key) = (Some(read(certificate)?), Some(read(key)?));
+    }
+    if let Some(authority) = &authority {
+        let issued = authority.issue(Subject::Sensor(&args.id), crate::now())?;
+        // The record of what was issued; the key goes to the box alone.
+        authority.keep("sensor", args.id.as_str(), &issued, false, args.overwrite)?;
+        (made.certificate, made.key) = (Some(issued.certificate), Some(issued.key));
+    }
+    Ok(made)
 }
 
 /// The password given, or a new one.
@@ -98,33 +149,27 @@ fn random_password() -> Result<String, Failure> {
     Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
 }
 
-/// Writes a file that only its owner may read, and has it on the medium.
-fn write(path: &Path, content: &str) -> io::Result<()> {
-    // A file of somebody else's permissions must not keep them.
-    remove(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content.as_bytes())?;
-    file.sync_all()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    fs::remove_file(path).or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })
-}
-
 /// What was made and what is left to do, on stderr: none of it is data.
-fn tell(args: &args::Provision, user: &str) {
+fn tell(args: &args::Provision, user: Option<&str>, with_key: bool) {
     let dir = args.directory.display();
     eprintln!("hindcap: {dir}/{SETTINGS} makes a box the sensor {}", args.id);
-    if !args.no_password {
+    if let Some(user) = user {
         eprintln!("hindcap: {dir}/{PASSWORD} is its secret; the broker must know it, for mosquitto:");
         eprintln!("  mosquitto_passwd -b PASSWORD_FILE {user} \"$(cat {dir}/{PASSWORD})\"");
+    }
+    if with_key {
+        eprintln!("hindcap: {dir}/{KEY} is its secret, {dir}/{CERTIFICATE} says that it is {}", args.id);
+    }
+    if args.issue.is_some() {
+        eprintln!("hindcap: the certificate is valid for {} years", SENSOR_DAYS / 365);
     }
     if !args.unsigned {
         eprintln!("hindcap: the box will record and report, and refuse every request (--unsigned)");
     }
-    eprintln!("hindcap: this version has no TLS between box and broker: mind the way between them");
-    eprintln!("hindcap: put both on the box's drive PROVISION; its answer will be hindcap.result.txt there");
+    if !args.broker.is_tls() {
+        eprintln!("hindcap: mqtt:// is without TLS: mind the way between box and broker, or write mqtts://");
+    }
+    eprintln!(
+        "hindcap: put all of them on the box's drive PROVISION; its answer will be hindcap.result.txt there"
+    );
 }
