@@ -32,7 +32,7 @@ TOLD = [
      "NOT taken over: hindcap.toml:4: unknown key mqtt.brokr", [RESULT, "hindcap.toml"], "hindcap-024843000002"),
     ("good settings", {"hindcap.toml": '[sensor]\nid = "branch-7"\n[mqtt]\nbroker = "mqtt://192.0.2.1"\n'
                                        'username = "branch-7"\n', "hindcap.password": "secret\n"},
-     "Taken over: hindcap.toml and hindcap.password. The box is branch-7 now", [RESULT], "branch-7"),
+     "Taken over: hindcap.toml, hindcap.password. The box is branch-7 now", [RESULT], "branch-7"),
     ("nothing new", {}, "Taken over", [RESULT], "branch-7"),
 ]
 

@@ -10,8 +10,11 @@ use std::process::{Command, Output};
 
 use hindcap_tests::tools;
 
+/// What only the box knows; STATE is where its settings lie.
 const BOX: &str = "[capture]\ninterface = \"tap\"\n\n[store]\npath = \"fat:/dev/card\"\n\n[mqtt]\nstate_dir = \"/box/uplink\"\n\
-    password_file = \"/box/settings/hindcap.password\"\n\n[clock]\nsynchronised_marker = \"/box/synchronised\"\n";
+    password_file = \"STATE/settings/hindcap.password\"\nca = \"STATE/settings/hindcap.ca.crt\"\n\
+    certificate = \"STATE/settings/hindcap.crt\"\nkey = \"STATE/settings/hindcap.key\"\n\n\
+    [clock]\nsynchronised_marker = \"/box/synchronised\"\n";
 const RESULT: &str = "hindcap.result.txt";
 
 /// A card and a box beside it.
@@ -23,7 +26,8 @@ impl Bench {
     fn new() -> Self {
         let bench = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir(bench.card("")).unwrap();
-        fs::write(bench.dir.path().join("box.toml"), BOX).unwrap();
+        let state = bench.dir.path().join("state").display().to_string();
+        fs::write(bench.dir.path().join("box.toml"), BOX.replace("STATE", &state)).unwrap();
         bench
     }
 
@@ -94,16 +98,20 @@ fn a_box_takes_what_the_command_writes_and_wipes_it_from_the_card() {
     fs::hard_link(bench.card("hindcap.password"), bench.dir.path().join("witness")).unwrap();
     let answer = bench.start(false);
     assert!(
-        answer.starts_with("Taken over: hindcap.toml and hindcap.password. The box is branch-7 now."),
+        answer.starts_with("Taken over: hindcap.toml, hindcap.password. The box is branch-7 now."),
         "{answer}"
     );
     assert!(bench.left().is_empty(), "{:?}", bench.left());
     assert_eq!(fs::read(bench.dir.path().join("witness")).unwrap(), vec![0; password.len()]);
     assert_eq!(bench.settings("hindcap.password"), password);
     let merged = bench.settings("merged.toml");
-    for line in BOX.lines().filter(|line| line.contains('=')) {
+    let state = bench.dir.path().join("state/settings").display().to_string();
+    for line in BOX.lines().filter(|line| line.contains('=') && !line.contains("STATE")) {
         assert_eq!(merged.matches(line).count(), 1, "{line} in {merged}");
     }
+    // Judged where it lay then; no certificates, no keys for them.
+    assert_eq!(merged.matches(&state).count(), 1, "{merged}");
+    assert!(merged.contains("settings.1/hindcap.password\"") && !merged.contains("hindcap.crt"), "{merged}");
     assert!(merged.contains("username = \"branch-7\"") && merged.contains("unsigned = true"), "{merged}");
     let mode = |name: &str| {
         fs::metadata(bench.dir.path().join("state").join(name)).unwrap().permissions().mode() & 0o777
@@ -210,4 +218,181 @@ fn the_command_writes_over_nothing_unless_told_to() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(2) && said.contains("name the box's user by --box-user"), "{said}");
     assert!(!said.contains("secret") && !new.exists());
+}
+
+/// A box for a broker with TLS: an authority, and the files that it issues to `branch-7` on the card.
+fn issued(bench: &Bench) -> PathBuf {
+    let ca = bench.dir.path().join("ca");
+    let made = ca_command(&["init", ca.to_str().unwrap()]);
+    assert!(made.status.success(), "{made:?}");
+    let made = provision_for(TLS, &bench.card(""), &format!("--issue {}", ca.display()));
+    assert!(made.status.success(), "{made:?}");
+    ca
+}
+
+const TLS: &str = "mqtts://broker.example";
+const ALL: [&str; 4] = ["hindcap.ca.crt", "hindcap.crt", "hindcap.key", "hindcap.toml"];
+
+fn ca_command(args: &[&str]) -> Output {
+    tools::run(tools::ours("hindcap"), [&["ca"], args].concat())
+}
+
+#[test]
+fn certificates_are_taken_over_together_and_wiped() {
+    let bench = Bench::new();
+    let ca = issued(&bench);
+    assert_eq!(bench.left(), ALL);
+    fs::hard_link(bench.card("hindcap.key"), bench.dir.path().join("witness")).unwrap();
+    let key = fs::read_to_string(bench.card("hindcap.key")).unwrap();
+    let answer = bench.start(false);
+    assert!(
+        answer.starts_with(
+            "Taken over: hindcap.toml, hindcap.ca.crt, hindcap.crt, hindcap.key. The box is branch-7"
+        ),
+        "{answer}"
+    );
+    assert!(bench.left().is_empty() && !answer.contains("Mind"), "{answer}");
+    assert_eq!(fs::read(bench.dir.path().join("witness")).unwrap(), vec![0; key.len()]);
+    assert_eq!(bench.settings("hindcap.key"), key);
+    assert_eq!(bench.settings("hindcap.ca.crt"), fs::read_to_string(ca.join("ca.crt")).unwrap());
+    // Wrong ones leave these in force, and the answer says what is wrong: another box's key, no PEM, no key at all.
+    let good = bench.settings("merged.toml");
+    let stranger = Bench::new();
+    issued(&stranger);
+    for (name, content, words) in [
+        (
+            "hindcap.key",
+            Some(fs::read(stranger.card("hindcap.key")).unwrap()),
+            "hindcap.key: the key is not that",
+        ),
+        (
+            "hindcap.crt",
+            Some(b"-----BEGIN CERTIFICATE-----\nAAAA".to_vec()),
+            "hindcap.crt: holds no certificate",
+        ),
+        ("hindcap.ca.crt", Some(vec![0xff; 9_000]), "hindcap.ca.crt: holds no certificate"),
+        ("hindcap.key", None, "mqtt.certificate is set, and mqtt.key is not"),
+        ("hindcap.ca.crt", None, "mqtt.ca names no certificate"),
+        ("hindcap.crt", Some(vec![b'x'; 2 << 20]), "hindcap.crt is larger than 1 MiB"),
+    ] {
+        let again = provision_for(TLS, &bench.card(""), &format!("--overwrite --issue {}", ca.display()));
+        assert!(again.status.success(), "{again:?}");
+        match content {
+            Some(content) => fs::write(bench.card(name), content).unwrap(),
+            None => fs::remove_file(bench.card(name)).unwrap(),
+        }
+        let answer = bench.start(false);
+        assert!(answer.starts_with("NOT taken over: ") && answer.contains(words), "{words}: {answer}");
+        assert!(!answer.contains("settings."), "names of the card, not of the box: {answer}");
+        assert_eq!(
+            (bench.settings("merged.toml"), bench.settings("hindcap.key")),
+            (good.clone(), key.clone())
+        );
+    }
+    // Settings without TLS do not keep the certificates of earlier ones.
+    assert!(provision(&bench.card(""), "--overwrite --no-password").status.success());
+    assert_eq!(bench.left(), ["hindcap.toml"]);
+    assert!(bench.start(false).contains("The box is branch-7 now"));
+    assert_eq!(bench.settings("hindcap.key"), "");
+    assert!(!bench.settings("merged.toml").contains("hindcap.crt"));
+}
+
+#[test]
+fn paths_of_certificates_are_the_boxs_own() {
+    let bench = Bench::new();
+    let text =
+        "[sensor]\nid = \"b\"\n[mqtt]\nbroker = \"mqtts://h\"\nca = \"/etc/passwd\"\nkey='/etc/shadow'\n";
+    fs::write(bench.card("hindcap.toml"), text).unwrap();
+    assert!(bench.start(false).contains("mqtt.ca names no certificate"));
+}
+
+#[test]
+fn what_the_authority_issues_is_what_openssl_believes() {
+    if !tools::have(&["openssl"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let ca = issued(&bench);
+    let path = |name: &str| ca.join(name).display().to_string();
+    let dir = path("");
+    for args in [
+        &["server", &dir, "--name", "broker.example", "--name", "192.0.2.7"][..],
+        &["analyst", &dir, "--name", "ana"],
+    ] {
+        let made = ca_command(args);
+        assert!(made.status.success(), "{made:?}");
+        // Nothing is written over by accident.
+        let again = ca_command(args);
+        assert!(
+            again.status.code() == Some(2) && String::from_utf8_lossy(&again.stderr).contains("--overwrite")
+        );
+        assert!(ca_command(&[args, &["--overwrite"]].concat()).status.success());
+    }
+    assert_eq!(ca_command(&["init", &dir]).status.code(), Some(2), "an authority is never replaced");
+    let root = path("ca.crt");
+    let verify = |more: &[&str], file: &str| {
+        let output =
+            tools::run("openssl", [&["verify", "-x509_strict", "-CAfile", &root], more, &[file]].concat());
+        output.status.success()
+    };
+    let (server, box_, analyst) =
+        (path("server/broker.example.crt"), path("sensor/branch-7.crt"), path("analyst/ana.crt"));
+    for name in [["-verify_hostname", "broker.example"], ["-verify_ip", "192.0.2.7"]] {
+        assert!(verify(&[&["-purpose", "sslserver"], &name[..]].concat(), &server));
+    }
+    assert!(!verify(&["-verify_hostname", "other.example"], &server));
+    assert!(verify(&["-purpose", "sslclient"], &box_) && verify(&["-purpose", "sslclient"], &analyst));
+    // A box cannot play the broker, nor the broker a box, and nobody but the authority issues.
+    assert!(!verify(&["-purpose", "sslserver"], &box_) && !verify(&["-purpose", "sslclient"], &server));
+    let told = |args: &[&str]| String::from_utf8(tools::run("openssl", args).stdout).unwrap();
+    let subject = |file: &str| told(&["x509", "-noout", "-subject", "-nameopt", "RFC2253", "-in", file]);
+    assert_eq!(
+        (subject(&box_).trim(), subject(&analyst).trim()),
+        ("subject=CN=branch-7", "subject=CN=analyst:ana")
+    );
+    assert_eq!(fs::read(&box_).unwrap(), fs::read(bench.card("hindcap.crt")).unwrap());
+    let public = |args: &[&str]| told(&[args, &["-pubout"]].concat());
+    let of_key = public(&["pkey", "-in", bench.card("hindcap.key").to_str().unwrap()]);
+    assert_eq!(of_key, told(&["x509", "-noout", "-pubkey", "-in", &box_]));
+    let mode = |name: &str| fs::metadata(ca.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode("ca.key"), mode("server/broker.example.key"), mode("analyst/ana.key"), mode("")),
+        (0o600, 0o600, 0o600, 0o700)
+    );
+    assert!(!ca.join("sensor/branch-7.key").exists(), "the key is the box's alone");
+}
+
+#[test]
+fn certificates_of_others_are_judged_before_they_are_handed_out() {
+    let bench = Bench::new();
+    issued(&bench);
+    let stranger = Bench::new();
+    issued(&stranger);
+    let (new, card) = (bench.dir.path().join("new"), bench.card("").display().to_string());
+    let file = |name: &str| format!("{card}/{name}");
+    let whole = format!(
+        "--ca {} --box-cert {} --box-key {}",
+        file("hindcap.ca.crt"),
+        file("hindcap.crt"),
+        file("hindcap.key")
+    );
+    let wrong_key = whole.replace(&file("hindcap.key"), stranger.card("hindcap.key").to_str().unwrap());
+    for (broker, flags, words) in [
+        (TLS, "", "give --ca FILE, or --issue"),
+        (TLS, "--box-cert x", "--box-key"),
+        (TLS, &wrong_key, "the key is not that of the certificate"),
+        (TLS, "--ca /nonexistent", "/nonexistent: No such file"),
+        (TLS, "--issue /nonexistent", "hindcap ca init"),
+        ("mqtt://broker.example", &whole, "write mqtts://"),
+    ] {
+        let refused = provision_for(broker, &new, flags);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(2) && said.contains(words), "{words}: {said}");
+        assert!(!new.exists());
+    }
+    assert!(provision_for(TLS, &new, &whole).status.success());
+    for name in ALL {
+        assert_eq!(fs::metadata(new.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        assert_eq!(fs::read(new.join(name)).unwrap(), fs::read(bench.card(name)).unwrap(), "{name}");
+    }
 }
