@@ -1,8 +1,8 @@
 """A box from the shop to the first case: fetch.py MACHINE DIRECTORY SAVEFILE PROGRAMS.
 
-`hindcap provision` writes the files of a new box, they go onto its drive, the box connects to mosquitto with them, frames
-arrive at its tap port, and `hindcap fetch` gets them over MQTT, byte by byte those that were sent. PROGRAMS is the folder
-of this machine's `hindcap` and `hindcapd`.
+`hindcap ca` and `hindcap provision` write the files of a new box, they go onto its drive, the box connects to mosquitto by
+TLS with its certificate, frames arrive at its tap port, and `hindcap fetch` gets them over MQTT, byte by byte those that
+were sent. PROGRAMS is the folder of this machine's `hindcap` and `hindcapd`.
 """
 
 import sys
