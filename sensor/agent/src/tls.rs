@@ -49,7 +49,7 @@ pub fn load(config: &Config, by_tls: bool) -> Result<Option<Tls>, Failure> {
         (certificate, key) => Some(Identity { certificate: Path::new(certificate), key: Path::new(key) }),
     };
     let tls = Tls::load(Trust::File(Path::new(&config.ca)), identity, time_source(config));
-    Ok(Some(tls.map_err(|error| Failure::from(error))?))
+    Ok(Some(tls?))
 }
 
 /// What is known of the time, asked at each connection.
