@@ -78,7 +78,10 @@ fn the_command_prints_and_exits_as_documented() {
     assert_eq!(analyst.says("estimate --filter nonsense").0, Some(2));
     assert_eq!(analyst.says("estimate --start 1h --end 2h").0, Some(2));
     assert_eq!(analyst.says("estimate --unheard-of").0, Some(2));
-    assert_eq!(analyst.says("estimate --broker mqtts://h").0, Some(2));
+    // Neither a broker of another kind, nor half of a certificate, nor one where there is no TLS.
+    for flags in ["--broker wss://h", "--broker mqtts://h --cert x", "--broker mqtt://h --ca x"] {
+        assert_eq!(analyst.says(&format!("estimate {flags}")).0, Some(2), "{flags}");
+    }
     let (code, text) = analyst.says("status");
     assert!(code == Some(0) && text.contains("branch-12: online") && text.contains("UNSIGNED"), "{text}");
     sensor.stop();
