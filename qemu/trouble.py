@@ -68,6 +68,9 @@ def cable_loose(office: Office, box: Box, frames: list[bytes], number: int) -> i
 
 def port_out(office: Office, box: Box, frames: list[bytes], number: int) -> int:
     """As a port on USB that is pulled and plugged in again: the kernel has a new one."""
+    if office.machine == "armv7":
+        print("  skipped: Debian's 32-bit kernel does not let go of a port (CONFIG_HOTPLUG_PCI)", flush=True)
+        return number
     box.monitor("device_del", id="tap-port")
     box.wait("a missing tap port", lambda: office.status("capture").get("link_up") is False)
     # The box lets go of it a little later.
