@@ -1,8 +1,8 @@
 """What happens to a box in its years at a branch: trouble.py MACHINE DIRECTORY SAVEFILE PROGRAMS.
 
-The broker goes away and comes back, the cable of the tap port is pulled and is loose, the port itself goes and comes, the card is taken out while frames arrive and put
-in again, and a blank one is put in its place. Nothing of it restarts the box or the sensor, and `hindcap fetch` gets every
-frame that arrived and is on the card that is in, byte by byte.
+The broker goes away and comes back, the cable of the tap port is pulled and is loose, the port itself goes and comes, the
+card is taken out while frames arrive and put in again, and a blank one is put in its place. Nothing of it restarts the box or
+the sensor, and `hindcap fetch` gets every frame that arrived and is on the card that is in, byte by byte.
 PROGRAMS is the folder of this machine's `hindcap` and `hindcapd`.
 """
 

@@ -29,7 +29,7 @@ mod fetch;
 mod mqtt;
 mod receiver;
 
-pub use hindcap_link::{Broker, Identity, Known, ParseBrokerError, Random, Tls, TlsError, Trust};
+pub use hindcap_link::{Broker, Identity, Known, ParseBrokerError, Random, TimeSource, Tls, TlsError, Trust};
 pub use mqtt::{Clock, MqttApi};
 
 /// Whom to ask, and how patiently.

@@ -1,14 +1,14 @@
 //! Through whom sensors are asked: the flags that every command has which asks them.
 
-use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hindcap_soc_api::{Broker, Identity, Known, Tls, Trust};
+use hindcap_soc_api::{Broker, Identity, Known, TimeSource, Tls, Trust};
 use hindcap_wire::time::NANOS_PER_SEC;
 
 use crate::exit::Failure;
+use crate::secret::at;
 
 /// Through whom sensors are asked.
 #[derive(clap::Args, Debug)]
@@ -65,13 +65,17 @@ impl Connection {
             Some(file) => Trust::File(file),
             None => trusted_here(),
         };
-        let time = Arc::new(|| Known::Is(crate::now().0 / NANOS_PER_SEC));
-        let tls = Tls::load(trust, identity, time).map_err(Failure::new)?;
+        let tls = Tls::load(trust, identity, this_clock()).map_err(Failure::new)?;
         if let Some(doubt) = tls.doubt() {
             eprintln!("hindcap: {doubt}");
         }
         Ok(Some(tls))
     }
+}
+
+/// The time certificates are judged by: that of this computer, which is believed.
+pub(crate) fn this_clock() -> TimeSource {
+    Arc::new(|| Known::Is(crate::now().0 / NANOS_PER_SEC))
 }
 
 /// The authorities that this computer trusts.
@@ -88,10 +92,9 @@ fn trusted_here() -> Trust<'static> {
 /// # Errors
 /// The file cannot be read or has no first line.
 pub(crate) fn first_line(path: &Path) -> Result<String, Failure> {
-    let fail = |error: &dyn Display| Failure::new(format!("{}: {error}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| fail(&error))?;
+    let text = fs::read_to_string(path).map_err(|error| at(path, &error))?;
     let Some(password) = text.lines().next().filter(|line| !line.is_empty()) else {
-        return Err(fail(&"the first line, which is the password, is empty"));
+        return Err(at(path, &"the first line, which is the password, is empty"));
     };
     Ok(password.to_owned())
 }

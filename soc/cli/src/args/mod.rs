@@ -26,7 +26,7 @@ mod whom;
 
 pub(crate) use ca::{Ca, CaAnalyst, CaCommand, CaInit, CaServer};
 pub(crate) use collect::Collect;
-pub(crate) use connection::{Connection, first_line};
+pub(crate) use connection::{Connection, first_line, this_clock};
 pub(crate) use extcap::{Extcap, INTERFACE_PREFIX};
 pub(crate) use fetch::{Amount, Fetch};
 pub(crate) use keep::{Hold, PartArg, Pin, Release, Unpin};

@@ -3,13 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use hindcap_soc_api::{Identity, Known, Tls, Trust};
-use hindcap_wire::time::NANOS_PER_SEC;
+use hindcap_soc_api::{Identity, Tls, Trust};
 use serde::Serialize;
 
-use crate::args;
+use crate::args::{self, this_clock};
 use crate::authority::{Authority, SENSOR_DAYS, Subject};
 use crate::exit::{Code, Failure};
 use crate::secret::{at, none_exists, remove, write};
@@ -118,8 +116,7 @@ fn certificates(args: &args::Provision) -> Result<Certificates, Failure> {
         (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
         _ => None,
     };
-    let time = Arc::new(|| Known::Is(crate::now().0 / NANOS_PER_SEC));
-    let tls = Tls::load(Trust::File(ca), identity, time).map_err(Failure::new)?;
+    let tls = Tls::load(Trust::File(ca), identity, this_clock()).map_err(Failure::new)?;
     if let Some(doubt) = tls.doubt() {
         return Err(Failure::new(doubt));
     }
