@@ -149,7 +149,6 @@ def cut(machine: str, directory: str, hindcapd: str, before: list[bytes], frames
 def main() -> None:
     machine, directory, savefile, hindcapd, cuts, samples = sys.argv[1:]
     frames = frames_of(savefile)
-    random.seed(1)
     print(f"{machine}, first start, blank card:", flush=True)
     kept = frames[:SHARE]
     first_start(machine, directory, hindcapd, kept, int(samples))
