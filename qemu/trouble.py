@@ -24,115 +24,120 @@ FLAPS = 10
 CARD_BACK_S = 30
 
 
-def arrive(box: Box, frames: list[bytes], number: int) -> int:
-    """Sends the next frames, STEP of them; gives how many have been sent then."""
-    box.tap.send(frames[number : number + STEP], RATE)
-    return number + STEP
+class Branch:
+    """A box that is on, its office, and how many of the frames have arrived at its tap port."""
+
+    def __init__(self, office: Office, frames: list[bytes]) -> None:
+        self.office, self.frames, self.arrived = office, frames, 0
+        self.box = office.switch_on()
+
+    def arrive(self) -> None:
+        """The next frames come, STEP of them."""
+        self.box.tap.send(self.frames[self.arrived : self.arrived + STEP], RATE)
+        self.arrived += STEP
+
+    def judge(self, first: int = 0) -> None:
+        """Waits until all frames that arrived, from the `first` on, come over MQTT, unchanged."""
+        expected = self.frames[first : self.arrived]
+        self.box.wait(f"{len(expected)} packets over MQTT", lambda: len(self.office.fetched()) >= len(expected))
+        check(self.office.fetched() == expected, "they are those that were sent, unchanged, in order", self.box)
+
+    def wait_for(self, what: str, part: str, key: str, value: object) -> None:
+        """Waits until the box says so of itself."""
+        self.box.wait(what, lambda: self.office.status(part).get(key) == value)
+
+    def cable(self, plugged: bool) -> None:
+        self.box.monitor("set_link", name="tap", up=plugged)
+
+    def take_card(self) -> None:
+        self.box.monitor("eject", device="card", force=True)
+        self.wait_for("a missing card", "card", "state", "missing")
+
+    def put_card(self, name: str) -> None:
+        card = os.path.join(self.box.directory, name)
+        self.box.monitor("blockdev-change-medium", device="card", filename=card, format="raw")
 
 
-def all_there(office: Office, box: Box, frames: list[bytes], number: int) -> None:
-    """Waits until the first `number` frames come over MQTT, unchanged."""
-    box.wait(f"{number} packets over MQTT", lambda: len(office.fetched()) >= number)
-    check(office.fetched() == frames[:number], "they are those that were sent, unchanged, in order", box)
+def broker_away(branch: Branch) -> None:
+    branch.office.close()
+    branch.arrive()
+    branch.office.open()
 
 
-def broker_away(office: Office, box: Box, frames: list[bytes], number: int) -> int:
-    office.close()
-    number = arrive(box, frames, number)
-    office.open()
-    all_there(office, box, frames, number)
-    return number
+def cable_out(branch: Branch) -> None:
+    branch.cable(False)
+    branch.wait_for("a tap port without a cable", "capture", "link_up", False)
+    branch.cable(True)
+    branch.wait_for("the cable again", "capture", "link_up", True)
+    branch.arrive()
 
 
-def cable_out(office: Office, box: Box, frames: list[bytes], number: int) -> int:
-    box.monitor("set_link", name="tap", up=False)
-    box.wait("a tap port without a cable", lambda: office.status("capture").get("link_up") is False)
-    box.monitor("set_link", name="tap", up=True)
-    box.wait("the cable again", lambda: office.status("capture").get("link_up") is True)
-    number = arrive(box, frames, number)
-    all_there(office, box, frames, number)
-    return number
-
-
-def cable_loose(office: Office, box: Box, frames: list[bytes], number: int) -> int:
-    for _ in range(FLAPS):
-        box.monitor("set_link", name="tap", up=False)
+def cable_loose(branch: Branch) -> None:
+    for plugged in (False, True) * FLAPS:
+        branch.cable(plugged)
         time.sleep(random.uniform(0.05, 1.5))
-        box.monitor("set_link", name="tap", up=True)
-        time.sleep(random.uniform(0.05, 1.5))
-    box.wait("the cable again", lambda: office.status("capture").get("link_up") is True)
-    number = arrive(box, frames, number)
-    all_there(office, box, frames, number)
-    return number
+    branch.wait_for("the cable again", "capture", "link_up", True)
+    branch.arrive()
 
 
-def port_out(office: Office, box: Box, frames: list[bytes], number: int) -> int:
+def port_out(branch: Branch) -> None:
     """As a port on USB that is pulled and plugged in again: the kernel has a new one."""
-    if office.machine == "armv7":
+    box = branch.box
+    if branch.office.machine == "armv7":
         print("  skipped: Debian's 32-bit kernel does not let go of a port (CONFIG_HOTPLUG_PCI)", flush=True)
-        return number
+        return
     box.monitor("device_del", id="tap-port")
-    box.wait("a missing tap port", lambda: office.status("capture").get("link_up") is False)
+    branch.wait_for("a missing tap port", "capture", "link_up", False)
     # The box lets go of it a little later.
     box.wait("an empty socket", lambda: "tap-port" not in [
         device["name"] for device in box.monitor("qom-list", path="/machine/peripheral")])
     box.monitor("device_add", driver="virtio-net-pci", id="tap-port", netdev="tap", bus="tap-socket",
                 mac="02:48:43:00:00:01", romfile="")
-    box.wait("the port again", lambda: office.status("capture").get("link_up") is True)
-    number = arrive(box, frames, number)
-    all_there(office, box, frames, number)
+    branch.wait_for("the port again", "capture", "link_up", True)
     judge_tap_port(next_page(box), box)
-    return number
+    branch.arrive()
 
 
-def pull(office: Office, box: Box) -> None:
-    box.monitor("eject", device="card", force=True)
-    box.wait("a missing card", lambda: office.status("card").get("state") == "missing")
-
-
-def put_in(box: Box, name: str) -> None:
-    box.monitor("blockdev-change-medium", device="card", filename=os.path.join(box.directory, name), format="raw")
-
-
-def card_out(office: Office, box: Box, frames: list[bytes], number: int) -> int:
-    pull(office, box)
-    number = arrive(box, frames, number)
-    put_in(box, "card.img")
+def card_out(branch: Branch) -> None:
+    branch.take_card()
+    branch.arrive()
+    branch.put_card("card.img")
     inserted = time.monotonic()
-    all_there(office, box, frames, number)
+    branch.judge()
     took = time.monotonic() - inserted
-    check(took < CARD_BACK_S, f"the card is in use {took:.0f} s after it came back", box)
-    return number
+    check(took < CARD_BACK_S, f"the card is in use {took:.0f} s after it came back", branch.box)
 
 
-def card_exchanged(office: Office, box: Box, frames: list[bytes], number: int) -> int:
-    pull(office, box)
-    blank = os.path.join(box.directory, "blank.img")
+def card_exchanged(branch: Branch) -> None:
+    before = branch.arrived
+    branch.take_card()
+    blank = os.path.join(branch.box.directory, "blank.img")
     with open(blank, "wb") as file:
-        file.truncate(os.path.getsize(os.path.join(box.directory, "card.img")))
-    put_in(box, "blank.img")
-    box.wait("a blank card in use", lambda: (office.status("card").get("swapped") or {}).get("now"))
-    after = arrive(box, frames, number)
-    box.wait(f"{after - number} packets over MQTT", lambda: len(office.fetched()) >= after - number)
-    check(office.fetched() == frames[number:after], "they are those sent since, unchanged, in order", box)
-    pull(office, box)
-    put_in(box, "card.img")
-    all_there(office, box, frames, number)
-    return after
+        file.truncate(os.path.getsize(os.path.join(branch.box.directory, "card.img")))
+    branch.put_card("blank.img")
+    branch.box.wait("a blank card in use",
+                    lambda: (branch.office.status("card").get("swapped") or {}).get("now"))
+    branch.arrive()
+    branch.judge(before)
+    branch.take_card()
+    branch.put_card("card.img")
+    # What came meanwhile is on the other one.
+    branch.arrived = before
 
 
 def main() -> None:
     machine, directory, savefile, programs = sys.argv[1:]
-    frames = frames_of(savefile)
     print(f"{machine}, trouble:", flush=True)
     office = Office(machine, directory, programs)
     try:
-        box = office.switch_on()
-        number = arrive(box, frames, 0)
-        all_there(office, box, frames, number)
+        branch = Branch(office, frames_of(savefile))
+        branch.arrive()
+        branch.judge()
         for trouble in (broker_away, cable_out, cable_loose, port_out, card_out, card_exchanged):
             print(f" {trouble.__name__.replace('_', ' ')}:", flush=True)
-            number = trouble(office, box, frames, number)
+            trouble(branch)
+            branch.judge()
+        box = branch.box
         check(box.text().count("recording tap into") == 1, "the sensor was never started again", box)
         box.cut()
         check(not box.tap.received, "the tap port sent 0 frames", box)
