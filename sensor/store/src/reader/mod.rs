@@ -8,6 +8,7 @@
 mod clock;
 mod error;
 mod filters;
+mod indexes;
 mod info;
 mod pages;
 mod scan;
@@ -15,6 +16,8 @@ mod shelf;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod times;
+mod visit;
 
 #[cfg(test)]
 pub(crate) use pages::pages_are_trusted;
@@ -23,27 +26,24 @@ pub use clock::ClockRemark;
 pub use error::{Damage, ReadError, Served};
 pub use info::{Class, SegmentInfo, SegmentState};
 pub use shelf::Shelf;
+pub use visit::{PacketAt, Visitor};
 
 use std::ops::{ControlFlow, Range};
-use std::path::Path;
-use std::sync::Arc;
 
-use hindcap_wire::index::{FilterKey, IndexDoc, IndexLimits, PageSet};
+use hindcap_wire::index::{FilterKey, IndexLimits, PageSet};
 use hindcap_wire::ledger::ClockLine;
 use hindcap_wire::limits::PAGE_BYTES;
-use hindcap_wire::packet::{LinkType, Packet};
-use hindcap_wire::time::{ClockState, Timestamp};
+use hindcap_wire::time::Timestamp;
 use hindcap_wire::true_time::TrueTime;
 
-use crate::age::horizon;
-use crate::provisional::claimed_end;
-use crate::store::load_from;
-use crate::volume::{Area, VolumeRead};
+use crate::volume::VolumeRead;
 use clock::Anchors;
 use filters::Filters;
+use indexes::Indexed;
 use pages::Pages;
-use scan::{Scan, Turn};
+use scan::Scan;
 use survey::Known;
+use visit::{Each, Truly, Young};
 
 /// Bounds of a [`Reader`].
 #[derive(Clone, Copy, Debug)]
@@ -74,102 +74,6 @@ impl Default for ReaderOptions {
             raw_times: false,
         }
     }
-}
-
-/// A packet and where it lies.
-#[derive(Clone, Copy, Debug)]
-pub struct PacketAt<'a> {
-    /// The packet; `interface` counts inside its segment.
-    pub packet: Packet<'a>,
-    /// Link type of its interface.
-    pub link_type: LinkType,
-    /// Page in which its block starts.
-    pub page: u16,
-    /// Offset of its block in the segment, bytes. Ascending in the order of capture.
-    pub offset: u32,
-}
-
-/// What becomes of packets that are read.
-pub trait Visitor {
-    /// Whether [`Visitor::may_want`] ever says no: then the page behind is read only when a packet wants it.
-    fn is_choosy(&self) -> bool {
-        false
-    }
-
-    /// Whether a packet may be wanted of which only `head` is read yet, the bytes that lie in the page where its block
-    /// starts. One that is not is passed over.
-    fn may_want(&mut self, _link_type: LinkType, _head: &[u8], _orig_len: u32) -> bool {
-        true
-    }
-
-    /// Takes a packet.
-    fn packet(&mut self, at: PacketAt<'_>) -> ControlFlow<()>;
-}
-
-/// Wants every packet.
-struct Each<'a>(&'a mut dyn FnMut(PacketAt<'_>) -> ControlFlow<()>);
-
-impl Visitor for Each<'_> {
-    fn packet(&mut self, at: PacketAt<'_>) -> ControlFlow<()> {
-        (self.0)(at)
-    }
-}
-
-/// Passes over what has passed the maximum age.
-struct Young<'a> {
-    not_before: Timestamp,
-    visitor: &'a mut dyn Visitor,
-}
-
-impl Visitor for Young<'_> {
-    fn is_choosy(&self) -> bool {
-        self.visitor.is_choosy()
-    }
-
-    fn may_want(&mut self, link_type: LinkType, head: &[u8], orig_len: u32) -> bool {
-        self.visitor.may_want(link_type, head, orig_len)
-    }
-
-    fn packet(&mut self, at: PacketAt<'_>) -> ControlFlow<()> {
-        if at.packet.timestamp < self.not_before {
-            ControlFlow::Continue(())
-        } else {
-            self.visitor.packet(at)
-        }
-    }
-}
-
-/// Gives packets their true times.
-struct Truly<'a> {
-    times: &'a TrueTime,
-    visitor: &'a mut dyn Visitor,
-}
-
-impl Visitor for Truly<'_> {
-    fn is_choosy(&self) -> bool {
-        self.visitor.is_choosy()
-    }
-
-    fn may_want(&mut self, link_type: LinkType, head: &[u8], orig_len: u32) -> bool {
-        self.visitor.may_want(link_type, head, orig_len)
-    }
-
-    fn packet(&mut self, mut at: PacketAt<'_>) -> ControlFlow<()> {
-        at.packet.timestamp = self.times.at(at.page, at.packet.timestamp);
-        self.visitor.packet(at)
-    }
-}
-
-/// An index and the stretches of its segment, in bytes, that hold no whole batch.
-#[derive(Clone, Debug)]
-struct Indexed {
-    generation: u64,
-    doc: Arc<IndexDoc>,
-    damage: Vec<Range<u32>>,
-    /// Nothing will be added: the segment was not open any more.
-    whole: bool,
-    /// The refresh before which it was made.
-    refresh: u64,
 }
 
 /// Reads a store through its volume.
@@ -310,101 +214,6 @@ impl<V: VolumeRead> Reader<V> {
         }
     }
 
-    /// Learns by which clocks was recorded; what was read under other assumptions is forgotten.
-    fn set_clock(&mut self) -> Result<(), ReadError> {
-        if self.options.raw_times {
-            return Ok(());
-        }
-        // What happened to the clock between the first boot of the open segment and its last one, only its batches tell.
-        let hidden = self.known.last().filter(|known| {
-            let unsure = known.header.begun.clock == ClockState::NotSynchronised;
-            unsure && known.last_commit.is_some_and(|last| last.boot != known.header.begun.boot)
-        });
-        if let Some(known) = hidden.filter(|known| !known.clock.exact).cloned() {
-            let mut scan = self.scan_of(&known);
-            scan.proceed(&self.volume)?;
-            if let Some(last) = self.known.last_mut() {
-                (last.clock.lines, last.clock.exact) = (scan.clock_lines().to_vec(), true);
-            }
-            self.scan = Some(scan);
-        }
-        self.anchors = Anchors::of(&self.known, None);
-        let corrected = |known: &Known| {
-            let times = self.anchors.true_time(known.info.generation, &known.clock.lines);
-            (!times.is_plain()).then_some((known.info.generation, times))
-        };
-        let corrected: Vec<_> = self.known.iter().filter_map(corrected).collect();
-        if corrected != self.corrected {
-            self.indexes.clear();
-            self.corrected = corrected;
-        }
-        Ok(())
-    }
-
-    /// What the times of `known` mean, whose tail was read.
-    fn true_time(&self, known: &Known) -> TrueTime {
-        let generation = known.info.generation;
-        let found = self.corrected.binary_search_by_key(&generation, |(generation, _)| *generation);
-        found.map_or_else(|_| TrueTime::default(), |at| self.corrected[at].1.clone())
-    }
-
-    /// The same, by its batches.
-    fn true_time_of(&self, known: &Known, scan: &Scan) -> TrueTime {
-        let (generation, lines) = (known.info.generation, scan.clock_lines());
-        if self.options.raw_times {
-            return TrueTime::default();
-        }
-        Anchors::of(&self.known, Some((generation, lines))).true_time(generation, lines)
-    }
-
-    /// What there is to say of clocks that were not set when something was recorded. Those of segments without index only
-    /// as far as they were looked into.
-    #[must_use]
-    pub fn clock_remarks(&self) -> Vec<ClockRemark> {
-        if self.options.raw_times {
-            return Vec::new();
-        }
-        let newest = self.known.last().filter(|known| !known.clock.exact).map(|known| known.info.generation);
-        let scanned = self.scanned_clock.as_ref().filter(|(generation, _)| Some(*generation) == newest);
-        let scan = scanned.map(|(generation, lines)| (*generation, lines.as_slice()));
-        clock::remarks(&self.known, scan)
-    }
-
-    /// Leaves out segments that have passed the maximum age, and dates those that have in part by the rest of them.
-    fn hide_old(&mut self) {
-        let state = load_from(&self.volume, Path::new("")).ok().map(|(state, _)| state);
-        let keep = state.map(|state| state.keep).unwrap_or_default();
-        self.horizon = self.options.now.and_then(|now| horizon(&keep, now));
-        let Some(horizon) = self.horizon else { return };
-        // Nobody knows how old packets are that were recorded without a clock.
-        let exempt = |info: &SegmentInfo| {
-            keep.is_held(info.generation) || info.clock == ClockState::NotSynchronised || info.packets == 0
-        };
-        self.exempt = self.infos.iter().filter(|info| exempt(info)).map(|info| info.generation).collect();
-        self.infos.retain(|info| exempt(info) || info.last >= horizon);
-        for info in self.infos.iter_mut().filter(|info| !exempt(info)) {
-            info.first = info.first.max(horizon);
-        }
-    }
-
-    /// The instant before which packets have passed the maximum age, if there is one.
-    #[must_use]
-    pub const fn horizon(&self) -> Option<Timestamp> {
-        self.horizon
-    }
-
-    /// The instant before which packets of `segment` are not given out.
-    #[must_use]
-    pub fn not_before(&self, segment: &SegmentInfo) -> Timestamp {
-        if segment.class != Class::General {
-            // The event ring has an age of its own.
-            let plain = SegmentInfo { class: Class::General, ..segment.clone() };
-            return self.events.as_ref().map_or(Timestamp::MIN, |events| events.not_before(&plain));
-        }
-        let exempt = self.exempt.binary_search(&segment.generation).is_ok();
-        self.horizon.filter(|_| !exempt).unwrap_or(Timestamp::MIN)
-    }
-
     /// All segments that hold something, oldest generation first; those of the event ring, if it is read, come last.
     #[must_use]
     pub fn segments(&self) -> &[SegmentInfo] {
@@ -433,141 +242,6 @@ impl<V: VolumeRead> Reader<V> {
         }
         let entry = self.known(segment).ok().and_then(|known| known.entry);
         entry.is_none_or(|entry| self.filters.may_contain(&self.volume, segment.number, &entry, keys))
-    }
-
-    /// The index of `segment`: from its tail when sealed, else built from its committed batches, and for the open
-    /// segment kept and continued at the next call after a [`Reader::refresh`].
-    ///
-    /// # Errors
-    /// [`ReadError::Gone`] when the segment was overwritten, else a failure to read.
-    pub fn index(&mut self, segment: &SegmentInfo) -> Result<Arc<IndexDoc>, ReadError> {
-        self.indexed(segment).map(|indexed| indexed.doc)
-    }
-
-    fn indexed(&mut self, segment: &SegmentInfo) -> Result<Indexed, ReadError> {
-        if let Some(indexed) = self.event_ring(segment, Self::indexed) {
-            return indexed;
-        }
-        let known = self.known(segment)?.clone();
-        let cached = self.indexes.iter().position(|indexed| indexed.generation == segment.generation);
-        let current = |indexed: &Indexed| indexed.whole || indexed.refresh == self.refresh;
-        if let Some(at) = cached.filter(|at| current(&self.indexes[*at])) {
-            let indexed = self.indexes.remove(at);
-            self.indexes.push(indexed.clone());
-            return Ok(indexed);
-        }
-        // The index of a provisional tail is as good as the one that was read from it.
-        let end = known.provisional.as_ref().map(|said| said.data_bytes);
-        if let Some(at) = cached.filter(|at| end == Some(self.indexes[*at].doc.pages() * PAGE_BYTES)) {
-            return Ok(self.indexes[at].clone());
-        }
-        let whole = known.info.state == SegmentState::Sealed;
-        let stored = match &known.provisional {
-            Some(said) => said.index(&self.volume, segment.number)?,
-            None if whole => self.read_tail(segment)?,
-            None => None,
-        };
-        let indexed = match stored {
-            Some(doc) => {
-                let doc = Arc::new(doc.with_true_time(self.true_time(&known)));
-                Indexed {
-                    generation: segment.generation,
-                    doc,
-                    damage: Vec::new(),
-                    whole,
-                    refresh: self.refresh,
-                }
-            }
-            None => self.scan_batches(&known)?,
-        };
-        self.still_there(segment)?;
-        self.keep(indexed.clone());
-        Ok(indexed)
-    }
-
-    fn keep(&mut self, indexed: Indexed) {
-        self.indexes.retain(|other| other.generation != indexed.generation);
-        self.indexes.push(indexed);
-        let mut bytes: usize = self.indexes.iter().map(|indexed| indexed.doc.bytes()).sum();
-        while bytes > self.options.index_cache_bytes && self.indexes.len() > 1 {
-            bytes -= self.indexes.remove(0).doc.bytes();
-        }
-    }
-
-    /// The index in the tail, if it is whole and has flow records.
-    fn read_tail(&self, segment: &SegmentInfo) -> Result<Option<IndexDoc>, ReadError> {
-        let Some(page) = survey::summary(&self.volume, segment.number)? else { return Ok(None) };
-        let fits = page.generation == segment.generation
-            && page.summary.has_flows
-            && page.index_bytes <= self.limits.index_bytes
-            && u64::from(page.index_offset) + 8 + u64::from(page.index_bytes)
-                <= self.limits.segment_bytes.into();
-        if !fits {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; page.index_bytes as usize];
-        self.volume.read(Area::Segment(segment.number), u64::from(page.index_offset) + 8, &mut bytes)?;
-        let doc = IndexDoc::parse(bytes).ok();
-        Ok(doc.filter(|doc| *doc.limits() == self.limits && doc.pages() * PAGE_BYTES == page.data_bytes))
-    }
-
-    /// The index of what the commit blocks vouch for.
-    fn scan_batches(&mut self, known: &Known) -> Result<Indexed, ReadError> {
-        let mut scan = self.scan_of(known);
-        let grown = scan.proceed(&self.volume)?;
-        self.scanned_clock = Some((known.info.generation, scan.clock_lines().to_vec()));
-        let whole = known.info.state != SegmentState::Open;
-        let cached = self.indexes.iter().find(|indexed| indexed.generation == known.info.generation);
-        let indexed = match cached {
-            Some(indexed) if !grown => Indexed { whole, refresh: self.refresh, ..indexed.clone() },
-            _ => Indexed {
-                whole,
-                generation: known.info.generation,
-                doc: Arc::new(scan.doc()?.with_true_time(self.true_time_of(known, &scan))),
-                damage: self.damage_of(known, &scan),
-                refresh: self.refresh,
-            },
-        };
-        if !whole {
-            self.put_by(scan);
-        } else if let Some(known) = self.known.iter_mut().find(|one| one.info == known.info) {
-            known.clock.set_exact(scan.clock_lines());
-        }
-        Ok(indexed)
-    }
-
-    /// The scan of the batches of `known`, as far as it came.
-    fn scan_of(&mut self, known: &Known) -> Box<Scan> {
-        let turn = Turn::of(&known.info, known.header.store);
-        match self.scan.take() {
-            Some(scan) if scan.turn == turn => return scan,
-            _ => {}
-        }
-        let shared = self.shelf.as_ref().and_then(|shelf| shelf.take(turn));
-        self.borrowed = shared.is_some();
-        shared.unwrap_or_else(|| Box::new(Scan::new(turn, self.limits, self.options.seed)))
-    }
-
-    /// Keeps a scan until the next look, or leaves it to those who will look again.
-    fn put_by(&mut self, scan: Box<Scan>) {
-        match &self.shelf {
-            Some(shelf) if self.options.follows || self.borrowed => shelf.leave(scan),
-            None if self.options.follows => self.scan = Some(scan),
-            _ => {}
-        }
-        self.borrowed = false;
-    }
-
-    /// Stretches without a whole batch; at the end only when the last recorder said that there was more.
-    fn damage_of(&self, known: &Known, scan: &Scan) -> Vec<Range<u32>> {
-        let mut damage = scan.damage().to_vec();
-        let epoch = load_from(&self.volume, Path::new("")).ok().map(|(state, _)| state.epoch);
-        let claimed =
-            epoch.and_then(|epoch| claimed_end(&self.volume, known.info.number, &known.header, epoch));
-        if let Some((end, _)) = claimed.filter(|(end, _)| *end > scan.reached()) {
-            damage.push(scan.reached()..end);
-        }
-        damage
     }
 
     /// Whether the header still names the generation.
