@@ -8,17 +8,21 @@
 
 mod cache;
 mod count;
+mod error;
 mod fault;
 mod file;
 mod ram;
+mod system;
 
 use std::io;
 
 pub use cache::SectorCache;
 pub use count::{CountDev, IoCounts};
+pub use error::OpenError;
 pub use fault::Fault;
-pub use file::{Access, FileDev, OpenError, erase_bytes_of};
+pub use file::{Access, FileDev};
 pub use ram::{DevOperation, RamDev, RamImage};
+pub use system::erase_bytes_of;
 
 /// Bytes of a sector.
 pub const SECTOR_BYTES: usize = 512;

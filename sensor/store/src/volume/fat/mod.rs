@@ -19,6 +19,7 @@ pub mod files;
 pub mod format;
 pub mod layout;
 mod names;
+mod plan;
 mod probe;
 #[cfg(test)]
 mod tests;
