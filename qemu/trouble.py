@@ -53,6 +53,11 @@ class Branch:
         self.box.monitor("eject", device="card", force=True)
         self.wait_for("a missing card", "card", "state", "missing")
 
+    def judge_leds(self, recording: str, trouble: str) -> None:
+        """Waits until the kernel says, on the status page, that they are as told."""
+        told = f"recording {recording}, trouble {trouble}"
+        self.box.wait(f"LEDs: {told}", lambda: f"\nLEDs        {told}" in self.box.text().split("=== Hindcap")[-1])
+
     def put_card(self, name: str) -> None:
         card = os.path.join(self.box.directory, name)
         self.box.monitor("blockdev-change-medium", device="card", filename=card, format="raw")
@@ -99,13 +104,17 @@ def port_out(branch: Branch) -> None:
 
 
 def card_out(branch: Branch) -> None:
+    branch.arrive()
+    branch.judge_leds("on", "off")
     branch.take_card()
     branch.arrive()
+    branch.judge_leds("off", "on")
     branch.put_card("card.img")
     inserted = time.monotonic()
     branch.judge()
     took = time.monotonic() - inserted
     check(took < CARD_BACK_S, f"the card is in use {took:.0f} s after it came back", branch.box)
+    branch.judge_leds("on", "off")
 
 
 def card_exchanged(branch: Branch) -> None:
