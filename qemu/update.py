@@ -14,6 +14,7 @@ import sys
 import time
 
 from box import Box, check, fail, output
+from choice import choice
 from drive import SECTOR, Drive, partition
 from wire import frames_of
 
@@ -90,9 +91,7 @@ class Branch:
 
     def choice(self) -> tuple[str, dict[str, int]]:
         """What the boot loader reads: the slot that it takes first, and how often it may try each."""
-        start = partition(self.disk, "hindcap-boot")["start"] * SECTOR
-        words = output("mtype", "-i", f"{self.disk}@@{start}", "::slots.txt").decode().split()
-        return words[0], {"A": int(words[2]), "B": int(words[3])}
+        return choice(self.disk)
 
     def other(self) -> str:
         return "B" if self.slot == "A" else "A"
