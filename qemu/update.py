@@ -86,7 +86,7 @@ class Branch:
         check(self.recorded() == self.frames[: self.sent], "they are those that arrived, unchanged, in order", box)
 
     def told(self) -> str:
-        """Call after the cut."""
+        """What the drive says; whole for sure after the cut."""
         return self.drive.read(ANSWER)
 
     def choice(self) -> tuple[str, dict[str, int]]:
@@ -122,13 +122,16 @@ def refused(branch: Branch, name: str, why: str) -> None:
     box = branch.as_before()
     branch.arrive(box)
     box.wait("refusal", lambda: "update: NOT installed: " in box.text())
+    # The drive is read beside the box, which may still be writing: only the next reading, after the cut, counts.
+    left = [REFUSED, "hindcap.result.txt", ANSWER]
+    box.wait("answer on the drive", lambda: branch.told().startswith("NOT installed: ") and branch.drive.names() == left)
     branch.all_recorded(box)
     box.cut()
     print("    " + branch.told().replace("\n", "\n    "), flush=True)
     check(branch.told().startswith(f"NOT installed: {why}"), "the drive says why")
     check(f"version {branch.version} in slot {branch.slot}" in branch.told(), "and what runs")
     names = branch.drive.names()
-    check(names == [REFUSED, "hindcap.result.txt", ANSWER], f"the drive holds {names}")
+    check(names == left, f"the drive holds {names}")
     first, tries = branch.choice()
     check(first == branch.slot and min(tries.values()) > 0, f"the boot loader takes {first} first, tries {tries}")
 
