@@ -211,6 +211,55 @@ fn a_port_without_tls_and_one_with_it_are_told_apart() {
     assert!(said(&output).contains("with TLS (mqtts://)"), "{}", said(&output));
 }
 
+/// What ends within 30 days is told while it still works, by a sensor that knows what time it is, and by the analyst's command.
+#[test]
+fn the_end_of_certificates_is_told_before_it_comes() {
+    let sensor = stored(10).0;
+    let authority = Authority::ending(&sensor.path("ca"), 20);
+    let server = authority.issue_ending("localhost", Role::Server, 12);
+    let Some(office) = Office::open_with(sensor, authority, &server) else { return };
+    let who = office.authority.issue_ending("branch-1", Role::Client, 9);
+    let (url, ca, marker) =
+        (office.url(), office.authority.certificate(), office.sensor.path("synchronised"));
+    let clock = format!("[clock]\nsynchronised_marker = {marker:?}");
+    let mut daemon = office.sensor_as(&url, &ca, Some(&who), &clock);
+    daemon.wait_said("connected to the broker");
+    let status = || {
+        let output = office.hindcap(&["status", "--sensor", "branch-1"]);
+        said(&output) + &String::from_utf8_lossy(&output.stdout)
+    };
+    let told = status();
+    assert!(
+        told.contains("branch-1: online") && !told.contains("ALARM"),
+        "nobody knows what time it is: {told}"
+    );
+    // The analyst's computer does: its authority ends, and its own certificate does not.
+    assert_eq!(told.matches("ca.crt: the authority ends on").count(), 1, "{told}");
+    assert!(
+        told.contains(", in 20 days, and with it all that it issued") && !told.contains("your certificate")
+    );
+    fs::write(&marker, "").unwrap();
+    let told = tools::wait_for("the alarms", || {
+        Some(status()).filter(|told| told.matches("ALARM: warning: ").count() == 3)
+    });
+    for (code, days) in [("certificate_ends", 9), ("ca_ends", 20), ("broker_certificate_ends", 12)] {
+        let line = told.lines().find(|line| line.contains(&format!(" {code}: "))).unwrap_or_default();
+        assert!(line.contains(&format!("in {days} days")) && line.contains("hindcap "), "{code}: {told}");
+    }
+    let ana = office.authority.issue_ending("analyst:ana", Role::Client, 3);
+    let output = office.hindcap_as(&url, &ca, Some(&ana), &["sensors"]);
+    assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
+    assert!(said(&output).contains("analyst-ana.crt: your certificate ends on"), "{}", said(&output));
+    // Renewed, it is over.
+    let who = office.authority.issue("branch-1", Role::Client, ALWAYS);
+    drop(daemon);
+    let mut daemon = office.sensor_as(&url, &ca, Some(&who), &clock);
+    daemon.wait_said("ca_ends: ");
+    let told =
+        tools::wait_for("two alarms", || Some(status()).filter(|told| told.matches("ALARM").count() == 2));
+    assert!(!told.contains(" certificate_ends"), "{told}");
+}
+
 /// What a box with a clock of which nothing is known makes of a broker's certificate.
 #[test]
 fn a_wrong_clock_locks_no_box_out_and_a_right_one_counts_every_day() {

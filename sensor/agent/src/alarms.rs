@@ -60,6 +60,12 @@ pub mod code {
     pub const EVENT_RING_AWAY: &str = "event_ring_away";
     /// Packets are overwritten before they reach the age asked for.
     pub const MIN_AGE: &str = "min_age";
+    /// The sensor's own certificate ends soon or has ended.
+    pub const CERTIFICATE_ENDS: &str = "certificate_ends";
+    /// That of the authority does.
+    pub const CA_ENDS: &str = "ca_ends";
+    /// That of the broker does.
+    pub const BROKER_CERTIFICATE_ENDS: &str = "broker_certificate_ends";
 }
 
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ pub mod alarms;
 pub mod capture;
 pub mod card;
 mod card_status;
+mod certificates;
 mod check;
 pub mod cli;
 pub mod clock;

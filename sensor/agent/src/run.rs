@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::alarms::Alarms;
 use crate::capture::Capture;
+use crate::certificates::CertificateWatch;
 use crate::cli::RunArgs;
 use crate::clock::{Clock, monotonic_nanos, wall};
 use crate::config::Config;
@@ -64,21 +65,24 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     };
     let pins = worker.as_ref().map(|worker| Arc::clone(&worker.pins));
     let alarms = Arc::<Alarms>::default();
-    let uplink = match config.broker.as_str() {
-        "" => None,
+    let (uplink, tls) = match config.broker.as_str() {
+        "" => (None, None),
         broker => {
             let parts = (capture.as_ref(), pins.clone(), Arc::clone(&medium));
-            Some(connect(&config, broker, &fs::read(&args.config)?, parts, &alarms)?)
+            let (uplink, tls) = connect(&config, broker, &fs::read(&args.config)?, parts, &alarms)?;
+            (Some(uplink), tls)
         }
     };
     let watch = Watch::new(Arc::clone(&alarms), config.interface.clone());
     let mut worn = Worn::new(Terms::of(&config), medium, Arc::clone(&alarms), capture.as_ref());
     let mut ages = AgeWatch::new(Arc::clone(&alarms), config.store.clone());
     let mut cases = PinsWatch::new(Arc::clone(&alarms), pins);
+    let mut certificates = CertificateWatch::new(Arc::clone(&alarms), tls);
     while !stop.asked() && !capture.as_ref().is_some_and(Capture::is_finished) {
         std::thread::sleep(LOOK_EVERY);
         let works = capture.as_ref().is_none_or(|capture| capture.health.snapshot().medium.is_none());
         cases.look(monotonic_nanos(), wall(), works);
+        certificates.look(monotonic_nanos(), wall());
         if let Some(capture) = &capture {
             let (health, now) = (capture.health.snapshot(), wall());
             watch.look(&health, capture.counters.link_up(), now);
@@ -243,13 +247,14 @@ fn keep_policy(config: &Config) -> KeepPolicy {
     }
 }
 
+/// Starts the way to the broker; what it knows of certificates.
 fn connect(
     config: &Config,
     broker: &str,
     file: &[u8],
     (capture, pins, medium): (Option<&Capture>, Option<Arc<Pins>>, Arc<MediumWatch>),
     alarms: &Arc<Alarms>,
-) -> Result<Uplink, Failure> {
+) -> Result<(Uplink, Option<Tls>), Failure> {
     let mut broker: Broker = broker.parse().map_err(|error| Failure::from(error).doing("mqtt.broker"))?;
     if !config.username.is_empty() {
         broker = broker.with_login(config.username.clone(), password(config)?);
@@ -264,7 +269,7 @@ fn connect(
         log::warn!("{doubt}");
     }
     let options = Options {
-        tls,
+        tls: tls.clone(),
         unsigned_requests: config.unsigned,
         spool_bytes_max: config.result_max.0,
         status_interval: config.status_interval.0,
@@ -279,7 +284,7 @@ fn connect(
     });
     let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
     let handler = Arc::new(Sensor::new(config.clone(), hash, (capture, pins, medium), Arc::clone(alarms)));
-    Ok(Uplink::start(options, handler, Arc::new(wall), Box::new(random_number))?)
+    Ok((Uplink::start(options, handler, Arc::new(wall), Box::new(random_number))?, tls))
 }
 
 fn password(config: &Config) -> Result<String, Failure> {

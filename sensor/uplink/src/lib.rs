@@ -35,7 +35,9 @@ mod spool;
 mod worker;
 
 pub use handler::{Extracted, Handler, Job, JobError};
-pub use hindcap_link::{Broker, Identity, Known, ParseBrokerError, Random, TimeSource, Tls, TlsError, Trust};
+pub use hindcap_link::{
+    Broker, Ending, Identity, Known, ParseBrokerError, Random, TimeSource, Tls, TlsError, Trust, Whose,
+};
 pub use spool::{Spool, Spooled};
 
 use engine::{Engine, Settings};

@@ -29,7 +29,10 @@ mod fetch;
 mod mqtt;
 mod receiver;
 
-pub use hindcap_link::{Broker, Identity, Known, ParseBrokerError, Random, TimeSource, Tls, TlsError, Trust};
+pub use hindcap_link::{
+    Broker, Ending, Identity, Known, ParseBrokerError, Random, TimeSource, Tls, TlsError, Trust, Whose,
+    certificates_end, day,
+};
 pub use mqtt::{Clock, MqttApi};
 
 /// Whom to ask, and how patiently.

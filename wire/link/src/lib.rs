@@ -30,7 +30,7 @@ mod tls;
 pub use address::{Broker, ParseBrokerError};
 pub use outbox::{Message, OutboxFull, Token};
 pub use poll::{Random, WillOf};
-pub use tls::{Identity, Known, TimeSource, Tls, TlsError, Trust};
+pub use tls::{Ending, Identity, Known, TimeSource, Tls, TlsError, Trust, Whose, certificates_end, day};
 
 use limits::{CHANNEL, EVENTS, FAREWELL};
 use outbox::Outbox;

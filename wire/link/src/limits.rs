@@ -41,6 +41,10 @@ pub(crate) const CONNECT_SECS: u64 = 10;
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// Certificates of ours: one, and those that lead to its issuer. Brokers take no longer chains.
 pub const CERTIFICATES_MAX: usize = 10;
+/// Certificates of a chain at most whose dates are gone through one after another.
+pub(crate) const LATER_MAX: usize = 8;
+/// How long before its end a certificate is told of, seconds: 30 days, for a walk to a box takes weeks to arrange.
+pub const ENDS_SOON_SECS: u64 = 30 * 86_400;
 /// How long a farewell may take.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hindcap_soc_api::{Broker, Identity, Known, TimeSource, Tls, Trust};
+use hindcap_soc_api::{Broker, Ending, Identity, Known, TimeSource, Tls, Trust, Whose};
 use hindcap_wire::time::NANOS_PER_SEC;
 
 use crate::exit::Failure;
@@ -69,7 +69,30 @@ impl Connection {
         if let Some(doubt) = tls.doubt() {
             eprintln!("hindcap: {doubt}");
         }
+        for ending in tls.endings().unwrap_or_default() {
+            self.warn(&ending);
+        }
         Ok(Some(tls))
+    }
+}
+
+impl Connection {
+    /// Tells of a certificate that ends; that ours has ended is a doubt already.
+    fn warn(&self, ending: &Ending) {
+        let file = |file: &Option<PathBuf>| file.as_deref().unwrap_or(Path::new("")).display().to_string();
+        match ending.whose {
+            Whose::Own if !ending.is_over() => eprintln!(
+                "hindcap: {}: your certificate {ending}, and the broker refuses it then: have another one issued \
+                 (`hindcap ca analyst`)",
+                file(&self.cert)
+            ),
+            Whose::Authority => eprintln!(
+                "hindcap: {}: the authority {ending}, and with it all that it issued: make another one, and tell broker, \
+                 sensors and analysts anew (docs/OPERATIONS.md, Certificates end)",
+                file(&self.ca)
+            ),
+            _ => {}
+        }
     }
 }
 

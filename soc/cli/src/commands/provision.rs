@@ -8,7 +8,7 @@ use hindcap_soc_api::{Identity, Tls, Trust};
 use serde::Serialize;
 
 use crate::args::{self, this_clock};
-use crate::authority::{Authority, SENSOR_DAYS, Subject};
+use crate::authority::{Authority, Subject};
 use crate::exit::{Code, Failure};
 use crate::secret::{at, none_exists, remove, write};
 
@@ -51,6 +51,8 @@ struct Certificates {
     ca: Option<String>,
     certificate: Option<String>,
     key: Option<String>,
+    /// Until when the box's is valid, where it was issued here.
+    until: Option<String>,
 }
 
 /// Makes the files of a new box.
@@ -81,7 +83,7 @@ pub(crate) fn provision(args: &args::Provision) -> Result<Code, Failure> {
     fs::create_dir_all(dir).map_err(|error| at(dir, &error))?;
     let with_password = password.is_some();
     let password = password.map(|password| format!("{password}\n"));
-    let Certificates { ca, certificate, key } = certificates;
+    let Certificates { ca, certificate, key, until } = certificates;
     let with_key = key.is_some();
     for (path, content) in names.iter().zip([Some(text), password, ca, certificate, key]) {
         match content {
@@ -89,7 +91,7 @@ pub(crate) fn provision(args: &args::Provision) -> Result<Code, Failure> {
             None => remove(path)?,
         }
     }
-    tell(args, with_password.then_some(user), with_key);
+    tell(args, with_password.then_some(user), with_key, until.as_deref());
     Ok(Code::Done)
 }
 
@@ -129,6 +131,7 @@ fn certificates(args: &args::Provision) -> Result<Certificates, Failure> {
         // The record of what was issued; the key goes to the box alone.
         authority.keep("sensor", args.id.as_str(), &issued, false, args.overwrite)?;
         (made.certificate, made.key) = (Some(issued.certificate), Some(issued.key));
+        made.until = Some(issued.until);
     }
     Ok(made)
 }
@@ -147,7 +150,7 @@ fn random_password() -> Result<String, Failure> {
 }
 
 /// What was made and what is left to do, on stderr: none of it is data.
-fn tell(args: &args::Provision, user: Option<&str>, with_key: bool) {
+fn tell(args: &args::Provision, user: Option<&str>, with_key: bool, until: Option<&str>) {
     let dir = args.directory.display();
     eprintln!("hindcap: {dir}/{SETTINGS} makes a box the sensor {}", args.id);
     if let Some(user) = user {
@@ -157,8 +160,8 @@ fn tell(args: &args::Provision, user: Option<&str>, with_key: bool) {
     if with_key {
         eprintln!("hindcap: {dir}/{KEY} is its secret, {dir}/{CERTIFICATE} says that it is {}", args.id);
     }
-    if args.issue.is_some() {
-        eprintln!("hindcap: the certificate is valid for {} years", SENSOR_DAYS / 365);
+    if let Some(until) = until {
+        eprintln!("hindcap: the certificate is valid until {until}");
     }
     if !args.unsigned {
         eprintln!("hindcap: the box will record and report, and refuse every request (--unsigned)");

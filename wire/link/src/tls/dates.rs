@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
@@ -24,7 +24,9 @@ use rustls::{
     CertificateError, DigitallySignedStruct, Error, PeerIncompatible, RootCertStore, SignatureScheme,
 };
 
+use super::ends::{last_moment, moment};
 use super::provider::SIGNATURES;
+use crate::limits::LATER_MAX;
 
 /// What is known of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +40,6 @@ pub enum Known {
 /// Tells what is known of the time, at every connection anew.
 pub type TimeSource = Arc<dyn Fn() -> Known + Send + Sync>;
 
-/// Certificates of a chain at most that begin later than what is known.
-const LATER_MAX: usize = 8;
-
 /// Asks `judge` about the moment that counts; with a clock that may be wrong about later ones too, each time the next at
 /// which a certificate begins.
 pub(super) fn at_some_moment(
@@ -52,7 +51,7 @@ pub(super) fn at_some_moment(
         Known::AtLeast(secs) => (secs, false),
     };
     for _ in 0..LATER_MAX {
-        match judge(UnixTime::since_unix_epoch(Duration::from_secs(secs))) {
+        match judge(moment(secs)) {
             Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }))
                 if !sure && not_before.as_secs() > secs =>
             {
@@ -68,6 +67,8 @@ pub(super) fn at_some_moment(
 pub(super) struct Verifier {
     pub(super) roots: RootCertStore,
     pub(super) time: TimeSource,
+    /// The last second of the last chain of the broker's that was good but for its dates; 0 for none so far.
+    pub(super) ends: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Verifier {
@@ -86,7 +87,7 @@ impl ServerCertVerifier for Verifier {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        at_some_moment((self.time)(), |now| {
+        let judge = |now| {
             verify_server_cert_signed_by_trust_anchor(
                 &certificate,
                 &self.roots,
@@ -94,8 +95,14 @@ impl ServerCertVerifier for Verifier {
                 now,
                 SIGNATURES.all,
             )
-        })?;
-        verify_server_name(&certificate, name)?;
+        };
+        let named = verify_server_name(&certificate, name);
+        // A stranger's end is not the broker's.
+        if let (Ok(()), Some(secs)) = (&named, last_moment(judge)) {
+            self.ends.store(secs, Ordering::Relaxed);
+        }
+        at_some_moment((self.time)(), judge)?;
+        named?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::client::Resumption;
 use rustls::pki_types::pem::{self, PemObject};
@@ -17,12 +18,14 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 
 mod dates;
+mod ends;
 mod provider;
 #[cfg(test)]
 mod tests;
 pub(crate) mod words;
 
 pub use dates::{Known, TimeSource};
+pub use ends::{Ending, Whose, certificates_end, day};
 
 use crate::limits::{CERTIFICATES_MAX, PEM_BYTES_MAX};
 use dates::Verifier;
@@ -33,6 +36,13 @@ pub struct Tls {
     pub(crate) config: Arc<ClientConfig>,
     /// A doubt about our certificate, for people.
     doubt: Option<String>,
+    time: TimeSource,
+    /// The last second of our certificate and of those that lead from it to its issuer.
+    own_ends: Option<u64>,
+    /// The same of the last authority that the broker is judged by.
+    authority_ends: Option<u64>,
+    /// The same of the broker as it was seen last; 0 where it was not.
+    broker_ends: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Tls {
@@ -145,31 +155,43 @@ impl Tls {
         identity: Option<Identity<'_>>,
         time: TimeSource,
     ) -> Result<Self, TlsError> {
-        let roots = roots(trust)?;
-        let now = time();
+        let (roots, authority_ends) = roots(trust)?;
+        let (now, broker_ends) = (time(), Arc::<AtomicU64>::default());
+        let verifier = Verifier { roots, time: Arc::clone(&time), ends: Arc::clone(&broker_ends) };
         let builder = ClientConfig::builder_with_details(Arc::new(provider::provider()), Arc::new(NoClock))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("its cipher suites are those of TLS 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { roots, time }));
-        let (mut config, doubt) = match identity {
-            None => (builder.with_no_client_auth(), None),
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let (mut config, doubt, own_ends) = match identity {
+            None => (builder.with_no_client_auth(), None, None),
             Some(identity) => {
                 let (chain, key) = (chain(identity.certificate)?, key(identity.key)?);
                 let doubt = doubt(identity.certificate, &chain, now)?;
+                let ends = chain.iter().filter_map(ends::end).min();
                 let config = builder.with_client_auth_cert(chain, key);
-                (config.map_err(|error| mismatch(&identity, &error))?, doubt)
+                (config.map_err(|error| mismatch(&identity, &error))?, doubt, ends)
             }
         };
         // Each connection judges the broker anew, and keeps nothing of it.
         config.resumption = Resumption::disabled();
-        Ok(Self { config: Arc::new(config), doubt })
+        Ok(Self { config: Arc::new(config), doubt, time, own_ends, authority_ends, broker_ends })
     }
 
     /// What is not as it should be with our certificate without making it unusable: its dates, for the clock may be wrong.
     #[must_use]
     pub fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
+    }
+
+    /// What ends within [`crate::limits::ENDS_SOON_SECS`] or has ended; `None` while it is not known what time it is.
+    #[must_use]
+    pub fn endings(&self) -> Option<Vec<Ending>> {
+        let Known::Is(now) = (self.time)() else { return None };
+        let broker = Some(self.broker_ends.load(Ordering::Relaxed)).filter(|secs| *secs > 0);
+        let all =
+            [(Whose::Own, self.own_ends), (Whose::Authority, self.authority_ends), (Whose::Broker, broker)];
+        Some(all.into_iter().filter_map(|(whose, at)| Ending::of(whose, at?, now)).collect())
     }
 }
 
@@ -211,11 +233,13 @@ fn complaint(error: &pem::Error) -> String {
     }
 }
 
-fn roots(trust: Trust<'_>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
+/// Whom to believe, and until when: of authorities that a person named, the last one to end.
+fn roots(trust: Trust<'_>) -> Result<(RootCertStore, Option<u64>), TlsError> {
+    let (mut roots, mut last) = (RootCertStore::empty(), None);
     match trust {
         Trust::File(path) => {
             for certificate in certificates(path)? {
+                last = last.max(ends::end(&certificate));
                 roots.add(certificate).map_err(|error| unusable(path, &error))?;
             }
         }
@@ -226,7 +250,7 @@ fn roots(trust: Trust<'_>) -> Result<RootCertStore, TlsError> {
             }
         }
     }
-    Ok(roots)
+    Ok((roots, last))
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -278,11 +302,10 @@ fn doubt(path: &Path, chain: &[CertificateDer<'_>], now: Known) -> Result<Option
         Known::Is(secs) => (secs, true),
         Known::AtLeast(secs) => (secs, false),
     };
-    let now = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs));
     let usage = webpki::KeyUsage::client_auth();
     let day = words::day;
     let path = path.display();
-    match certificate.verify_for_usage(&[], &[], &[], now, usage, None, None).map(drop) {
+    match certificate.verify_for_usage(&[], &[], &[], ends::moment(secs), usage, None, None).map(drop) {
         Err(webpki::Error::CertExpired { not_after, .. }) => Ok(Some(format!(
             "{path}: the certificate ended on {}: the broker will refuse it, if the clock here is right",
             day(not_after)

@@ -155,7 +155,7 @@ fn real_certificates_are_judged_by_what_is_known_of_the_time() {
     let judge = |known, name: &str| {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(ca.der().to_vec())).unwrap();
-        let verifier = Verifier { roots, time: Arc::new(move || known) };
+        let verifier = Verifier { roots, time: Arc::new(move || known), ends: Arc::default() };
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let judged = verifier.verify_server_cert(broker.der(), &[], &name, &[], UnixTime::now());
         judged.map(drop).map_err(|error| words::explain(&error).unwrap().0)
@@ -173,6 +173,74 @@ fn real_certificates_are_judged_by_what_is_known_of_the_time() {
     for known in [Known::Is(year(2032)), Known::AtLeast(year(2032))] {
         assert!(judge(known, "broker.example").unwrap_err().contains("ended on 2031-01-01"), "{known:?}");
     }
+}
+
+#[test]
+fn what_ends_within_thirty_days_is_told_with_its_day_by_a_clock_that_is_right() {
+    let folder = Folder(tempfile::tempdir().unwrap());
+    let (client, key) = certificate(Purpose::ClientAuth, (2030, 2031));
+    let (old, new) =
+        (certificate(Purpose::ServerAuth, (2020, 2031)).0, certificate(Purpose::ServerAuth, (2020, 2090)).0);
+    let (crt, key) = (folder.put("c.crt", client.pem()), folder.put("c.key", key.serialize_pem()));
+    let (one, both) = (folder.put("one.crt", old.pem()), folder.put("both.crt", old.pem() + &new.pem()));
+    let told = |ca: &Path, now| {
+        let endings = folder.load(ca, &crt, &key, now).unwrap().endings()?;
+        Some(endings.iter().map(|ending| (ending.whose, ending.to_string())).collect::<Vec<_>>())
+    };
+    let end = year(2031);
+    for (now, words) in [
+        (end - 30 * 86_400, "ends on 2031-01-01, in 30 days"),
+        (end - 2 * 86_400 + 1, "ends on 2031-01-01, in a day"),
+        (end, "ends on 2031-01-01, within a day"),
+        (end + 1, "ended on 2031-01-01"),
+    ] {
+        let own = (Whose::Own, words.to_owned());
+        let authority = (Whose::Authority, words.to_owned());
+        assert_eq!(told(&one, Known::Is(now)), Some(vec![own.clone(), authority]));
+        assert_eq!(told(&both, Known::Is(now)), Some(vec![own]), "the next authority is there already");
+        assert_eq!(told(&one, Known::AtLeast(now)), None, "nobody knows what time it is");
+    }
+    assert_eq!(told(&one, Known::Is(end - 30 * 86_400 - 1)), Some(vec![]));
+    assert_eq!(certificates_end(&both).unwrap(), Some(year(2090)));
+    assert!(certificates_end(&key).is_err());
+}
+
+#[test]
+fn a_brokers_chain_ends_with_the_first_of_it_and_a_strangers_counts_for_nothing() {
+    /// An authority, or what one issued, valid from 2020 until `until`.
+    fn params(name: &str, until: i32, ca: bool) -> CertificateParams {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until, 1, 1));
+        if ca {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
+        params
+    }
+    let key = || KeyPair::generate().unwrap();
+    let root = rcgen::CertifiedIssuer::self_signed(params("root", 2090, true), key()).unwrap();
+    let stranger = rcgen::CertifiedIssuer::self_signed(params("root", 2090, true), key()).unwrap();
+    let between = rcgen::CertifiedIssuer::signed_by(params("between", 2031, true), key(), &root).unwrap();
+    let below = params("broker.example", 2040, false).signed_by(&key(), &between).unwrap();
+    let direct = params("broker.example", 2028, false).signed_by(&key(), &root).unwrap();
+    let other = params("other.example", 2027, false).signed_by(&key(), &root).unwrap();
+    let foreign = params("broker.example", 2027, false).signed_by(&key(), &stranger).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(root.der().to_vec())).unwrap();
+    let now = year(2030);
+    let verifier = Verifier { roots, time: Arc::new(move || Known::Is(now)), ends: Arc::default() };
+    let seen = |certificate: &rcgen::Certificate, chain: &[CertificateDer<'_>]| {
+        let name = ServerName::try_from("broker.example").unwrap();
+        let good = verifier.verify_server_cert(certificate.der(), chain, &name, &[], UnixTime::now()).is_ok();
+        (good, verifier.ends.load(Ordering::Relaxed))
+    };
+    assert_eq!(seen(&foreign, &[]), (false, 0));
+    assert_eq!(seen(&other, &[]), (false, 0));
+    assert_eq!(seen(&below, &[]), (false, 0), "a link is missing");
+    assert_eq!(seen(&below, &[between.der().clone()]), (true, year(2031)));
+    // Over, and the broker's all the same.
+    assert_eq!(seen(&direct, &[]), (false, year(2028)));
+    assert_eq!(seen(&foreign, &[]), (false, year(2028)), "as it was seen last");
 }
 
 /// What lies on a drive may be anything: an error at worst, and soon.

@@ -3,15 +3,13 @@
 use std::error::Error as StdError;
 use std::io;
 
-use hindcap_wire::time::Timestamp;
 use rumqttc::v5::{ConnectionError, StateError};
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
 
 /// A day such as 2026-11-22.
 pub(super) fn day(at: UnixTime) -> String {
-    let text = Timestamp::from_parts(at.as_secs(), 0).to_string();
-    text.get(..10).unwrap_or(&text).to_owned()
+    super::ends::day(at.as_secs())
 }
 
 /// The error of TLS that lies below `error`.
