@@ -34,10 +34,12 @@ BAD = [
     ("payload", "it is damaged, or the drive is"),
 ]
 # Bundles that install and are given up, and why.
+NOT_STARTED = "it did not start, or not far enough to say why"
 ILL = [
     ("idle", "packets arrive and none is recorded"),
     ("crashing", "the sensor does not run"),
-    ("headless", "it did not start, or not far enough to say why"),
+    ("headless", NOT_STARTED),
+    ("stuck", NOT_STARTED),
 ]
 
 
@@ -180,9 +182,9 @@ def given_up(branch: Branch, name: str, why: str) -> None:
     print(f"{branch.machine}, installed and given up: {name}", flush=True)
     # One of them is installed by a box that nobody has told the time.
     installed(branch, name, *(["--clock", "2019-05-04T03:02:01"] if name == "headless" else []))
-    if name == "headless":
+    if why == NOT_STARTED:
         for _ in range(3):
-            Box(branch.machine, branch.directory).ended("end of a system without init")
+            Box(branch.machine, branch.directory).ended("end of a system that does not start")
     else:
         box = branch.start(branch.other(), name)
         # Nobody records these.
