@@ -20,6 +20,12 @@ def next_page(box: Box) -> str:
     return whole_pages(box)[-1]
 
 
+def broker_line(page: str) -> str:
+    """How the connection to the broker stands, as the page says."""
+    line = re.search(r"^broker +(.*?)\s*$", page, re.MULTILINE)
+    return line.group(1) if line else ""
+
+
 def judge_tap_port(page: str, box: Box) -> None:
     tap = re.search(r"^tap port +(.*)$", page, re.MULTILINE)
     settings = tap.group(1).strip().rstrip(";").split(";") if tap else []
@@ -35,6 +41,9 @@ def judge_console(box: Box) -> None:
     page = whole_pages(box)[-1]
     judge_tap_port(page, box)
     check(" 0 listening ports" in page, "no port listens", box)
+    # Nobody told it of a broker, or of one that is not there.
+    check(re.match(r"none: set mqtt\.broker|(connecting|no connection) to mqtt://192\.0\.2\.1:1883", broker_line(page))
+          is not None, f"broker: {broker_line(page)}", box)
     check(re.search(r"^system +squashfs ro", page, re.MULTILINE) is not None, "root file system is read-only", box)
     memory = re.search(r"^sensor +(\d+) kB", page, re.MULTILINE)
     check(memory is not None and int(memory.group(1)) <= SENSOR_MEMORY_MAX_KIB,

@@ -5,15 +5,20 @@ TLS with its certificate, frames arrive at its tap port, and `hindcap fetch` get
 were sent. PROGRAMS is the folder of this machine's `hindcap` and `hindcapd`.
 """
 
+import re
 import sys
 
 from box import check
-from office import Office
+from console import broker_line, next_page
+from office import BROKER, Office
 from wire import frames_of
 
 RATE = 200
 # Of which the kernel takes about half.
 MEMORY_MIB = 96
+# What the status page says of the broker.
+CONNECTED = rf"connected to mqtts://{BROKER}:8883 since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$"
+LOST = f"no connection to mqtts://{BROKER}:8883 since 20"
 
 
 def main() -> None:
@@ -26,9 +31,11 @@ def main() -> None:
         box.tap.send(frames, RATE)
         box.wait(f"{len(frames)} packets over MQTT", lambda: len(office.fetched()) >= len(frames))
         check(office.fetched() == frames, "they are those that were sent, unchanged, in order", box)
-        pages = box.text().count("=== Hindcap")
-        box.wait("status page of a connected box", lambda: box.text().count(" listening ports") > pages)
-        check(" 0 listening ports" in box.text().split("=== Hindcap")[-1], "no port listens", box)
+        page = next_page(box)
+        check(" 0 listening ports" in page, "no port of a connected box listens", box)
+        check(re.match(CONNECTED, broker_line(page)) is not None, f"the page says: {broker_line(page)}", box)
+        office.close()
+        box.wait("a page that misses the broker", lambda: broker_line(next_page(box)).startswith(LOST))
         box.cut()
         check(not box.tap.received, "the tap port sent 0 frames", box)
         left = office.drive.names()

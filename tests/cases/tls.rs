@@ -83,9 +83,11 @@ impl Office {
     fn sensor_as(&self, url: &str, ca: &Path, who: Option<&Issued>, more: &str) -> Running {
         let mut text = format!(
             "[sensor]\nid = \"branch-1\"\n[capture]\ninterface = \"\"\n[store]\npath = {:?}\n{more}\n[mqtt]\nbroker = {url:?}\n\
-             ca = {ca:?}\nunsigned = true\nstatus_interval = \"1s\"\nstate_dir = {:?}\n",
+             ca = {ca:?}\nunsigned = true\nstatus_interval = \"1s\"\nstate_dir = {:?}\n\
+             connection_file = {:?}\n",
             self.sensor.store(),
             self.sensor.path("uplink"),
+            self.sensor.path("connection"),
         );
         if let Some(Issued { certificate, key }) = who {
             text += &format!("certificate = {certificate:?}\nkey = {key:?}\n");
@@ -93,6 +95,14 @@ impl Office {
         let config = self.sensor.path("hindcap.toml");
         fs::write(&config, text).unwrap();
         Running::start(Command::new(tools::ours("hindcapd")).args(["run", "-c"]).arg(&config))
+    }
+
+    /// Waits until the sensor's file about its connection says so.
+    fn wait_line(&self, words: &str) {
+        let file = self.sensor.path("connection");
+        let read = || fs::read_to_string(&file).ok().filter(|line| line.contains(words));
+        let line = tools::wait_for(words, read);
+        assert!(line.ends_with('\n') && line.lines().count() == 1, "{line:?}");
     }
 
     /// The sensor as it should be.
@@ -117,6 +127,7 @@ fn requests_and_answers_pass_by_certificates() {
     let Some(office) = Office::open(sensor) else { return };
     let mut daemon = office.sensor();
     daemon.wait_said("connected to the broker");
+    office.wait_line(&format!("connected to {} since 2", office.url()));
     let to = office.sensor.path("case.pcap");
     let output = office.hindcap(&["fetch", "--sensor", "branch-1", "-w", to.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
@@ -181,6 +192,8 @@ fn who_does_not_belong_here_is_refused_and_told_why() {
     for (url, ca, who, words) in cases {
         let mut daemon = office.sensor_as(url, ca, who, "");
         daemon.wait_said(words);
+        office.wait_line(&format!("no connection to {url} since 2"));
+        office.wait_line(words);
         assert!(daemon.runs(), "it goes on recording and trying");
         let output = office.hindcap_as(url, ca, who, &["status"]);
         assert_eq!(output.status.code(), Some(exit::DENIED), "{words}: {}", said(&output));

@@ -7,6 +7,7 @@
 mod stdout;
 
 pub mod alarms;
+mod broker_line;
 pub mod capture;
 pub mod card;
 mod card_status;

@@ -21,6 +21,7 @@ use hindcap_wire::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::alarms::Alarms;
+use crate::broker_line::{BrokerLine, LineFile};
 use crate::capture::Capture;
 use crate::certificates::CertificateWatch;
 use crate::cli::RunArgs;
@@ -65,11 +66,15 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
     };
     let pins = worker.as_ref().map(|worker| Arc::clone(&worker.pins));
     let alarms = Arc::<Alarms>::default();
+    let line = Arc::new(BrokerLine::new(!config.broker.is_empty()));
+    // Its address without user and password.
+    let address = config.broker.parse::<Broker>().map(|broker| broker.to_string()).unwrap_or_default();
+    let mut line_file = LineFile::new(&config.connection_file, &address);
     let (uplink, tls) = match config.broker.as_str() {
         "" => (None, None),
         broker => {
             let parts = (capture.as_ref(), pins.clone(), Arc::clone(&medium));
-            let (uplink, tls) = connect(&config, broker, &fs::read(&args.config)?, parts, &alarms)?;
+            let (uplink, tls) = connect(&config, broker, &fs::read(&args.config)?, parts, (&alarms, &line))?;
             (Some(uplink), tls)
         }
     };
@@ -83,6 +88,9 @@ pub fn run(args: &RunArgs, level: Option<log::LevelFilter>) -> Result<Code, Fail
         let works = capture.as_ref().is_none_or(|capture| capture.health.snapshot().medium.is_none());
         cases.look(monotonic_nanos(), wall(), works);
         certificates.look(monotonic_nanos(), wall());
+        if let Some(file) = &mut line_file {
+            file.look(&line, monotonic_nanos(), wall());
+        }
         if let Some(capture) = &capture {
             let (health, now) = (capture.health.snapshot(), wall());
             watch.look(&health, capture.counters.link_up(), now);
@@ -253,7 +261,7 @@ fn connect(
     broker: &str,
     file: &[u8],
     (capture, pins, medium): (Option<&Capture>, Option<Arc<Pins>>, Arc<MediumWatch>),
-    alarms: &Arc<Alarms>,
+    (alarms, line): (&Arc<Alarms>, &Arc<BrokerLine>),
 ) -> Result<(Uplink, Option<Tls>), Failure> {
     let mut broker: Broker = broker.parse().map_err(|error| Failure::from(error).doing("mqtt.broker"))?;
     if !config.username.is_empty() {
@@ -283,7 +291,8 @@ fn connect(
         holds: capture.holds.clone(),
     });
     let hash: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
-    let handler = Arc::new(Sensor::new(config.clone(), hash, (capture, pins, medium), Arc::clone(alarms)));
+    let (alarms, line) = (Arc::clone(alarms), Arc::clone(line));
+    let handler = Arc::new(Sensor::new(config.clone(), hash, (capture, pins, medium), alarms, line));
     Ok((Uplink::start(options, handler, Arc::new(wall), Box::new(random_number))?, tls))
 }
 

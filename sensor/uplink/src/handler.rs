@@ -21,6 +21,12 @@ pub trait Handler: Send + Sync + 'static {
     /// How the sensor does. The uplink fills in `sensor`, `sent`, `mqtt_session`, `unsigned_requests` and `jobs`.
     fn status(&self) -> Status;
 
+    /// The broker is connected from now on, or it is not, and why, in words for people. A broker's own words may be among them:
+    /// of any length, with any character. Called on the engine thread, each time that a connection fails as well; must be quick.
+    fn connection(&self, lost: Option<&str>) {
+        let _ = lost;
+    }
+
     /// What happened since the last call and is worth a message of its own, oldest first, and when. Called on the engine
     /// thread while the broker is connected, often; must be quick. What is not taken waits, within a bound of its own.
     fn next_event(&self) -> Option<(Timestamp, EventBody)> {

@@ -197,7 +197,7 @@ fn run_engine(mut engine: Engine, mut link: Link, clock: &Clock, stop: &AtomicBo
             }
             Some(LinkEvent::Disconnected { reason, .. }) => {
                 connected.store(false, Ordering::Relaxed);
-                engine.disconnected();
+                engine.disconnected(&reason);
                 if reason != reason_shown {
                     log::warn!("no connection to the broker: {reason}; trying again until there is one");
                     reason_shown = reason;

@@ -410,6 +410,12 @@ pub const KEYS: &[Key] = &[
         meaning: "directory of the request queue and of results that wait for delivery",
     },
     Key {
+        name: "mqtt.connection_file",
+        default: Some(""),
+        kind: Kind::Text,
+        meaning: "file whose only line says how the connection to the broker stands, renewed when that changes and gone when the sensor ends; its directory must be there and be the sensor's. empty: none",
+    },
+    Key {
         name: "mqtt.result_max",
         default: Some("256MiB"),
         kind: Kind::Size(MIB, 64 * 1024 * MIB),

@@ -28,6 +28,7 @@ use hindcap_wire::query::Query;
 use hindcap_wire::time::Timestamp;
 
 use crate::alarms::Alarms;
+use crate::broker_line::BrokerLine;
 use crate::capture::{Counters, reading};
 use crate::card_status;
 use crate::clock::{Clock, monotonic_nanos};
@@ -78,6 +79,7 @@ pub struct Sensor {
     medium: Arc<MediumWatch>,
     alarms: Arc<Alarms>,
     pins: Option<Arc<Pins>>,
+    line: Arc<BrokerLine>,
 }
 
 impl Sensor {
@@ -88,6 +90,7 @@ impl Sensor {
         config_hash: String,
         (capture, pins, medium): (Option<CaptureView>, Option<Arc<Pins>>, Arc<MediumWatch>),
         alarms: Arc<Alarms>,
+        line: Arc<BrokerLine>,
     ) -> Self {
         let clock = Mutex::new(Clock::new(config.synchronised_marker.clone()));
         Self {
@@ -102,6 +105,7 @@ impl Sensor {
             medium,
             alarms,
             pins,
+            line,
         }
     }
 
@@ -245,6 +249,10 @@ impl Handler for Sensor {
             alarms: self.alarms.standing(),
             ..Status::new(id)
         }
+    }
+
+    fn connection(&self, lost: Option<&str>) {
+        self.line.told(lost, monotonic_nanos());
     }
 
     fn next_event(&self) -> Option<(Timestamp, EventBody)> {

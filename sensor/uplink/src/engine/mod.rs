@@ -136,12 +136,15 @@ impl Engine {
         instant: Instant,
     ) {
         self.online = true;
+        self.handler.connection(None);
         self.mqtt_session.connection = connection;
         self.publish_status(out, now, instant);
     }
 
-    pub(crate) fn disconnected(&mut self) {
+    /// The link is down, and why.
+    pub(crate) fn disconnected(&mut self, reason: &str) {
         self.online = false;
+        self.handler.connection(Some(reason));
     }
 
     /// A message for us.
