@@ -34,6 +34,8 @@ def main() -> None:
         page = next_page(box)
         check(" 0 listening ports" in page, "no port of a connected box listens", box)
         check(re.match(CONNECTED, broker_line(page)) is not None, f"the page says: {broker_line(page)}", box)
+        system = office.look()["status"]["system"]
+        check(re.match(r"\d+\.\d+\.\d+-\d{14}, slot A$", system) is not None, f"the office sees its image: {system}", box)
         office.close()
         box.wait("a page that misses the broker", lambda: broker_line(next_page(box)).startswith(LOST))
         box.cut()

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use hindcap_tests::tools;
 
 /// What only the box knows; STATE is where its settings lie.
-const BOX: &str = "[capture]\ninterface = \"tap\"\n\n[store]\npath = \"fat:/dev/card\"\n\n[mqtt]\nstate_dir = \"/box/uplink\"\n\
+const BOX: &str = "[sensor]\nsystem = \"1.2.3, slot B\"\n\n[capture]\ninterface = \"tap\"\n\n[store]\npath = \"fat:/dev/card\"\n\n[mqtt]\nstate_dir = \"/box/uplink\"\n\
     connection_file = \"/box/broker/connection\"\n\
     password_file = \"STATE/settings/hindcap.password\"\nca = \"STATE/settings/hindcap.ca.crt\"\n\
     certificate = \"STATE/settings/hindcap.crt\"\nkey = \"STATE/settings/hindcap.key\"\n\n\
@@ -164,14 +164,18 @@ fn wrong_settings_change_nothing_and_the_answer_names_the_line() {
 #[test]
 fn what_windows_and_careless_people_write_is_taken_as_it_is_meant() {
     let bench = Bench::new();
-    let text = "[ sensor ]\r\n  id='b.7' # cellar\r\n\r\n[store]\r\npath = \"/etc/passwd\"\r\nflush_interval = \"3s\"\r\n[policy]\r\n\
+    let text = "[ sensor ]\r\n  id='b.7' # cellar\r\nsystem = \"9.9\"\r\n\r\n[store]\r\npath = \"/etc/passwd\"\r\nflush_interval = \"3s\"\r\n[policy]\r\n\
         skip = [\r\n  \"udp port 4789\",\r\n]\r\n[mqtt]\r\nstate_dir=\"/etc\"\r\nconnection_file='/etc/shadow'\r\npassword_file = \"/etc/shadow\"\r\n";
     fs::write(bench.card("hindcap.toml"), text).unwrap();
     fs::write(bench.card("hindcap.password"), "secret").unwrap();
     assert!(bench.start(false).contains("The box is b.7 now"));
     let merged = bench.settings("merged.toml");
     assert!(
-        !merged.contains("/etc") && !merged.contains('\r') && merged.contains("flush_interval = \"3s\""),
+        !merged.contains("/etc")
+            && !merged.contains("9.9")
+            && merged.contains("system = \"1.2.3, slot B\"")
+            && !merged.contains('\r')
+            && merged.contains("flush_interval = \"3s\""),
         "{merged}"
     );
 }

@@ -82,7 +82,7 @@ impl Office {
     /// Starts the sensor `branch-1`, which believes `ca` and is `who`; `more` goes into its configuration.
     fn sensor_as(&self, url: &str, ca: &Path, who: Option<&Issued>, more: &str) -> Running {
         let mut text = format!(
-            "[sensor]\nid = \"branch-1\"\n[capture]\ninterface = \"\"\n[store]\npath = {:?}\n{more}\n[mqtt]\nbroker = {url:?}\n\
+            "[sensor]\nid = \"branch-1\"\nsystem = \"image 7, slot A\"\n[capture]\ninterface = \"\"\n[store]\npath = {:?}\n{more}\n[mqtt]\nbroker = {url:?}\n\
              ca = {ca:?}\nunsigned = true\nstatus_interval = \"1s\"\nstate_dir = {:?}\n\
              connection_file = {:?}\n",
             self.sensor.store(),
@@ -133,7 +133,11 @@ fn requests_and_answers_pass_by_certificates() {
     assert_eq!(output.status.code(), Some(exit::DONE), "{}", said(&output));
     assert_eq!(savefile::read(&to).unwrap().1, records);
     let output = office.hindcap(&["sensors"]);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("branch-1"), "{output:?}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("branch-1") && table.contains("image 7, slot A"), "{output:?}");
+    let output = office.hindcap(&["status", "--sensor", "branch-1"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("  version: ") && told.contains(" on image 7, slot A, up "), "{told}");
 }
 
 #[test]

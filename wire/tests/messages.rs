@@ -188,6 +188,7 @@ fn status() -> Status {
         mqtt_session: MqttSession { run: ID, connection: 3 },
         description: "second shelf".into(),
         version: "0.1.0".into(),
+        system: "0.1.0-20261122125829, slot A".into(),
         boot_id: "b".into(),
         uptime_secs: 7,
         unsigned_requests: true,
@@ -450,7 +451,8 @@ fn a_status_fits_its_message() {
     let whole = status();
     for letter in ["x", "\u{1}", "\u{20ac}", "\""] {
         let text = letter.repeat(100_000);
-        let mut status = Status { description: text.clone(), alarms: vec![alarm(); 8], ..whole.clone() };
+        let (description, system) = (text.clone(), text.clone());
+        let mut status = Status { description, system, alarms: vec![alarm(); 8], ..whole.clone() };
         let card = status.card.as_mut().unwrap();
         (card.detail, card.label) = (text.clone(), text.clone());
         status.capture.as_mut().unwrap().interface = text.clone();

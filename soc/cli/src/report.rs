@@ -157,7 +157,8 @@ fn status_lines(text: &mut String, status: &Status, now: Timestamp) {
     if !status.description.is_empty() {
         let _ = writeln!(text, "  description: {}", status.description);
     }
-    let _ = writeln!(text, "  version: {}, up {}", status.version, span(status.uptime_secs));
+    let on = if status.system.is_empty() { String::new() } else { format!(" on {}", status.system) };
+    let _ = writeln!(text, "  version: {}{on}, up {}", status.version, span(status.uptime_secs));
     if status.unsigned_requests {
         let _ = writeln!(text, "  requests: UNSIGNED requests are obeyed (development mode)");
     }

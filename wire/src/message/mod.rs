@@ -39,7 +39,8 @@ pub use request::{
 };
 pub use status::{
     CUT_MARK, CaptureStatus, ClockOffset, ClockStatus, DESCRIPTION_BYTES_MAX, EventsStatus, HeldStatus,
-    JobStatus, MachineStatus, MqttSession, PolicyStatus, STATUS_BYTES_MAX, State, Status, StoreStatus,
+    JobStatus, MachineStatus, MqttSession, PolicyStatus, STATUS_BYTES_MAX, SYSTEM_BYTES_MAX, State, Status,
+    StoreStatus,
 };
 pub use summary::{Summarise, Summary, Talker, Top, Traffic};
 pub use topic::{Channel, SensorId};

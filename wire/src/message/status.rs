@@ -65,8 +65,10 @@ pub struct Status {
     pub mqtt_session: MqttSession,
     /// Free text: where the sensor stands.
     pub description: String,
-    /// Software version.
+    /// Version of the sensor.
     pub version: String,
+    /// Free text: what it runs on, such as the image of a box and its slot; empty when nobody says.
+    pub system: String,
     /// The kernel's boot identifier.
     pub boot_id: String,
     /// Seconds since boot.
@@ -259,6 +261,8 @@ pub const STATUS_BYTES_MAX: usize = 4096;
 /// Longest description that a status shows, bytes, with [`CUT_MARK`] where it was cut. A configuration that has a longer one is
 /// refused.
 pub const DESCRIPTION_BYTES_MAX: usize = 512;
+/// The same of the system.
+pub const SYSTEM_BYTES_MAX: usize = 96;
 /// Longest of its other texts, bytes: names, versions, identifiers.
 const TEXT_BYTES_MAX: usize = 160;
 /// Stands behind a text that was cut.
@@ -286,6 +290,7 @@ impl Status {
 
     fn cut_texts(&mut self) {
         cut(&mut self.description, DESCRIPTION_BYTES_MAX);
+        cut(&mut self.system, SYSTEM_BYTES_MAX);
         for text in [&mut self.version, &mut self.boot_id, &mut self.config_hash] {
             cut(text, TEXT_BYTES_MAX);
         }
@@ -308,6 +313,7 @@ impl Status {
             mqtt_session: MqttSession { run: Ulid(0), connection: 0 },
             description: String::new(),
             version: String::new(),
+            system: String::new(),
             boot_id: String::new(),
             uptime_secs: 0,
             unsigned_requests: false,

@@ -8,7 +8,7 @@ use hindcap_wire::limits::{
     CAPLEN_MAX, CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SENSOR_ID_BYTES_MAX,
 };
 
-use hindcap_wire::message::DESCRIPTION_BYTES_MAX;
+use hindcap_wire::message::{DESCRIPTION_BYTES_MAX, SYSTEM_BYTES_MAX};
 
 use hindcap_store::policy::SAMPLE_MAX;
 use hindcap_uplink::Broker;
@@ -215,6 +215,12 @@ pub const KEYS: &[Key] = &[
         default: Some(""),
         kind: Kind::Short(DESCRIPTION_BYTES_MAX),
         meaning: "free text for people, shown in the status",
+    },
+    Key {
+        name: "sensor.system",
+        default: Some(""),
+        kind: Kind::Short(SYSTEM_BYTES_MAX),
+        meaning: "free text: what the sensor runs on, shown in the status beside its version; a box says its image and slot there",
     },
     Key {
         name: "capture.interface",

@@ -77,6 +77,7 @@ impl std::error::Error for ConfigError {
 pub struct Config {
     pub sensor_id: String,
     pub sensor_description: String,
+    pub sensor_system: String,
     pub interface: String,
     pub ring: Size,
     pub snaplen: Size,
@@ -138,6 +139,7 @@ impl Config {
         Ok(Self {
             sensor_id: values.get("sensor.id")?,
             sensor_description: values.get("sensor.description")?,
+            sensor_system: values.get("sensor.system")?,
             interface: values.get("capture.interface")?,
             ring: values.get("capture.ring")?,
             snaplen: values.get("capture.snaplen")?,

@@ -229,6 +229,7 @@ impl Handler for Sensor {
         Status {
             description: self.config.sensor_description.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            system: self.config.sensor_system.clone(),
             boot_id: self.boot_id.clone(),
             uptime_secs: monotonic_nanos() / 1_000_000_000,
             capture: self.capture_status(),
