@@ -62,7 +62,8 @@ def judge_disk(box: Box) -> None:
     data = partition(disk, "hindcap-data")
     behind = os.path.getsize(disk) // SECTOR - data["start"] - data["size"]
     check(behind < 4096, f"the data partition has grown: {behind} sectors of the disk are behind it", box)
-    check(f"\ndata        {data['size'] // 2048} MiB" in box.text(), f"it has {data['size'] // 2048} MiB", box)
+    told = f"data        {data['size'] // 2048} MiB of the box's own disk"
+    box.wait(f"a page that says: {told}", lambda: f"\n{told}" in box.text())
 
 
 def tell(directory: str, number: int) -> None:
