@@ -170,14 +170,10 @@ fn what_windows_and_careless_people_write_is_taken_as_it_is_meant() {
     fs::write(bench.card("hindcap.password"), "secret").unwrap();
     assert!(bench.start(false).contains("The box is b.7 now"));
     let merged = bench.settings("merged.toml");
-    assert!(
-        !merged.contains("/etc")
-            && !merged.contains("9.9")
-            && merged.contains("system = \"1.2.3, slot B\"")
-            && !merged.contains('\r')
-            && merged.contains("flush_interval = \"3s\""),
-        "{merged}"
-    );
+    assert!(!["/etc", "9.9", "\r"].iter().any(|wrong| merged.contains(wrong)), "{merged}");
+    for right in ["system = \"1.2.3, slot B\"", "flush_interval = \"3s\""] {
+        assert!(merged.contains(right), "{merged}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Jobs read the store as any other reader does, at idle priority, on the uplink's worker thread; the capture thread is
 //! only looked at through its counters.
 
+mod refusal;
 mod spooling;
 
 use std::cell::RefCell;
@@ -10,14 +11,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hindcap_extract::{ExtractError, Options, plan, priority, run, search as list, summarise};
-use hindcap_store::holds::{HoldControl, HoldError};
+use hindcap_extract::{Options, plan, priority, run, search as list, summarise};
+use hindcap_store::holds::HoldControl;
 use hindcap_store::policy::Control;
 use hindcap_store::volume::any::AnyReader;
 use hindcap_store::wear::Wear;
 use hindcap_store::{Health, Reader, Reading, Trouble};
 use hindcap_uplink::{Extracted, Handler, Job, JobError};
-use hindcap_wire::message::answer::{Estimate, Sessions, WhyEmpty};
+use hindcap_wire::message::answer::{Estimate, Sessions};
 use hindcap_wire::message::{
     CaptureStatus, CardStatus, ClockStatus, EventBody, EventsStatus, Extract, Held, Hold, HoldId, HoldList,
     Limits, MachineStatus, Pin, PinId, PinInfo, PinList, PolicyStatus, Release, Released, Request, Search,
@@ -42,6 +43,7 @@ use crate::query::{file_format, open};
 use crate::rates::Rates;
 use crate::report::{StoreReport, store_status};
 use crate::wear;
+use refusal::{gone, no_pins, refused, refused_hold};
 use spooling::Spooling;
 
 /// How long a look at the store is good enough for the status, nanoseconds.
@@ -364,39 +366,12 @@ impl Handler for Sensor {
     }
 }
 
-fn no_pins() -> JobError {
-    JobError::Invalid("this sensor's store has no event ring in use, so no session can be pinned".to_owned())
-}
-
 /// A hold is durable within two flushes; storage that takes longer than this fails.
 const HOLD_PATIENCE: Duration = Duration::from_secs(30);
-
-fn refused_hold(error: HoldError) -> JobError {
-    match error {
-        HoldError::Storage(_) | HoldError::Gone => JobError::Failed(error.to_string()),
-        error => JobError::Invalid(error.to_string()),
-    }
-}
 
 /// The worker thread steps back behind the recorder; it stays there.
 fn step_back() {
     if let Err(error) = priority::idle() {
         log::debug!("no idle priority for jobs: {error}");
-    }
-}
-
-fn refused(error: ExtractError) -> JobError {
-    match error {
-        ExtractError::Query(_) | ExtractError::Filter { .. } => JobError::Invalid(error.to_string()),
-        other => JobError::Failed(Failure::from(other).to_string()),
-    }
-}
-
-/// An empty answer because everything has been pruned ends the job as gone.
-fn gone(found: u64, why: Option<&WhyEmpty>) -> Result<(), JobError> {
-    match why {
-        Some(WhyEmpty::Pruned { oldest }) if found == 0 => Err(JobError::Gone { oldest: Some(*oldest) }),
-        Some(WhyEmpty::TooOld { before }) if found == 0 => Err(JobError::Gone { oldest: Some(*before) }),
-        _ => Ok(()),
     }
 }
