@@ -11,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hindcap_wire::time::{ClockState, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
+/// Where systemd-timesyncd says that the clock is synchronised; `run` may name another file.
+pub const SYNCHRONISED_MARKER: &str = "/run/systemd/timesync/synchronized";
 /// How often the marker is looked at, nanoseconds: a `stat` a second is nothing, one per tick would be waste.
 const MARKER_EVERY_NANOS: u64 = 1_000_000_000;
 

@@ -12,11 +12,10 @@ use hindcap_wire::time::NANOS_PER_SEC;
 
 use crate::capture::reading;
 use crate::cli::{HoldArgs, HoldsArgs, ReleaseArgs};
-use crate::clock::{Clock, wall};
+use crate::clock::{Clock, SYNCHRONISED_MARKER, wall};
 use crate::exit::{Code, Failure};
 use crate::machine::random_number;
 use crate::query::{open, step_back};
-use crate::record::SYNCHRONISED_MARKER;
 use crate::stdout;
 
 /// What `hold` asks for, as the store takes it: the segments in which its query may match.

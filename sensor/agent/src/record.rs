@@ -16,7 +16,7 @@ use serde_json::{Map, json};
 
 use crate::capture::{Capture, reading};
 use crate::cli::RecordArgs;
-use crate::clock::{Clock, wall};
+use crate::clock::{Clock, SYNCHRONISED_MARKER, wall};
 use crate::exit::{Code, Failure};
 use crate::machine::boot_number;
 use crate::pins::{self, Work};
@@ -28,8 +28,6 @@ use crate::wear;
 
 /// How often the main thread looks at signals and health.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Where systemd-timesyncd says that the clock is synchronised; `run` may name another file.
-pub const SYNCHRONISED_MARKER: &str = "/run/systemd/timesync/synchronized";
 
 /// Records until SIGINT or SIGTERM.
 ///

@@ -20,6 +20,7 @@ mod cut;
 mod error;
 mod filter;
 pub mod limits;
+mod options;
 pub mod pin;
 mod plan;
 pub mod priority;
@@ -38,8 +39,9 @@ mod twins;
 
 pub use beside::Beside;
 pub use error::ExtractError;
+pub use options::Options;
 pub use plan::{Plan, plan};
-pub use run::{Options, run};
+pub use run::run;
 pub use search::search;
 
 pub use sink::{ResultSink, SavefileSink, SinkError};

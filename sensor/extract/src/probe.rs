@@ -10,8 +10,8 @@ use hindcap_wire::time::Timestamp;
 
 use crate::base::Base;
 use crate::error::ExtractError;
+use crate::options::Options;
 use crate::plan::Plan;
-use crate::run::Options;
 use crate::sorter::{Place, Waiting};
 use crate::stream::{Found, Judge, Report, Verdict, stream};
 

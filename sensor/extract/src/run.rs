@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
 
 use hindcap_store::reader::{Class, Reader};
 use hindcap_store::volume::VolumeRead;
@@ -15,30 +14,13 @@ use hindcap_wire::time::Timestamp;
 use crate::base::Base;
 use crate::cut::Cut;
 use crate::error::ExtractError;
-use crate::limits::WAITING_BYTES_MAX;
+use crate::options::Options;
 use crate::plan::Plan;
 use crate::session::{self, Chosen};
 use crate::sink::{ResultSink, SinkError};
 use crate::sorter::{Place, Waiting};
 use crate::stream::{Found, Judge, Report, Verdict, stream};
 use crate::twins::Twins;
-
-/// How a plan is carried out.
-#[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
-    /// What the result may hold. A `snaplen` of 0 means no limit.
-    pub limits: Limits,
-    /// Looked at before every read; when set, the answer is partial.
-    pub cancelled: Option<&'a AtomicBool>,
-    /// Memory for matches that wait for their turn.
-    pub waiting_bytes_max: usize,
-}
-
-impl Default for Options<'_> {
-    fn default() -> Self {
-        Self { limits: Limits::default(), cancelled: None, waiting_bytes_max: WAITING_BYTES_MAX }
-    }
-}
 
 /// Extracts what `plan` found possible into `sink`.
 ///

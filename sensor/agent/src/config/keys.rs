@@ -4,15 +4,14 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use hindcap_store::policy::SAMPLE_MAX;
+use hindcap_uplink::Broker;
 use hindcap_wire::limits::{
     CAPLEN_MAX, CHUNK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SENSOR_ID_BYTES_MAX,
 };
-
 use hindcap_wire::message::{DESCRIPTION_BYTES_MAX, SYSTEM_BYTES_MAX};
 
-use hindcap_store::policy::SAMPLE_MAX;
-use hindcap_uplink::Broker;
-
+use crate::clock::SYNCHRONISED_MARKER;
 use crate::endurance::{Amplification, Endurance};
 use crate::policy::{Cutoff, NetList, SkipList};
 use crate::units::{Percent, Quota, Share, Size, Span};
@@ -429,7 +428,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "clock.synchronised_marker",
-        default: Some("/run/systemd/timesync/synchronized"),
+        default: Some(SYNCHRONISED_MARKER),
         kind: Kind::Path,
         meaning: "file that exists while the clock is synchronised",
     },

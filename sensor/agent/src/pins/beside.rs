@@ -13,10 +13,9 @@ use hindcap_wire::time::ClockState;
 use super::worker::Work;
 use super::{Copier, Now, Pins, pass};
 use crate::capture::reading;
-use crate::clock::Clock;
+use crate::clock::{Clock, SYNCHRONISED_MARKER};
 use crate::exit::Failure;
 use crate::query::open_to_follow;
-use crate::record::SYNCHRONISED_MARKER;
 
 /// See the module.
 pub struct Beside {

@@ -17,11 +17,10 @@ use super::worker::Work;
 use super::{Now, Pins, decode, pass};
 use crate::capture::reading;
 use crate::cli::{PinArgs, UnpinArgs, WholeStoreArgs};
-use crate::clock::{Clock, wall};
+use crate::clock::{Clock, SYNCHRONISED_MARKER, wall};
 use crate::exit::{Code, Failure};
 use crate::machine::random;
 use crate::query::open_to_follow;
-use crate::record::SYNCHRONISED_MARKER;
 use crate::stdout;
 
 /// Nobody records here, so everything is on the medium.

@@ -24,7 +24,7 @@ use hindcap_wire::time::{TimeRange, Timestamp};
 
 use crate::error::ExtractError;
 use crate::limits::SESSION_FLOWS_MAX;
-use crate::run::Options;
+use crate::options::Options;
 use crate::session::track::Track;
 use crate::stream::Report;
 

@@ -11,9 +11,9 @@ use hindcap_wire::time::Timestamp;
 
 use crate::error::ExtractError;
 use crate::limits::{SESSIONS_MAX, idle_nanos};
+use crate::options::Options;
 use crate::plan::plan;
 use crate::probe::{packets, without_vlan};
-use crate::run::Options;
 
 /// Flows with matching packets.
 pub(crate) struct Confirmed {
