@@ -80,9 +80,13 @@ mod tests {
             [(false, "hindcapd: warn: 2 of 3\n"), (true, "hindcapd: \x1b[33mwarn\x1b[0m: 2 of 3\n")]
         {
             let mut calls = Calls(Vec::new());
-            let args = format_args!("{} of {}", 2, 3);
-            let record = Record::builder().level(Level::Warn).args(args).build();
-            Stderr { colour }.write(&record, &mut calls).unwrap();
+            // Rust 1.85 keeps format_args! for one statement only.
+            Stderr { colour }
+                .write(
+                    &Record::builder().level(Level::Warn).args(format_args!("{} of {}", 2, 3)).build(),
+                    &mut calls,
+                )
+                .unwrap();
             assert_eq!(calls.0, [expected]);
         }
     }
