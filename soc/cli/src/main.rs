@@ -19,6 +19,7 @@ mod exit;
 mod extcap;
 mod front;
 mod gather;
+mod harmless;
 mod report;
 mod secret;
 mod watch;
@@ -117,7 +118,7 @@ fn main() -> ExitCode {
         },
     );
     let exit = exit.unwrap_or_else(|failure| {
-        eprintln!("hindcap: {}", failure.message);
+        eprintln!("hindcap: {}", harmless::harmless(&failure.message));
         failure.exit
     });
     Code::into(exit)

@@ -12,6 +12,8 @@ use hindcap_wire::message::{CardStatus, SensorId, Status, WearStatus};
 use hindcap_wire::time::{NANOS_PER_SEC, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::harmless::harmless;
+
 /// Shows what happens. Lines that matter are printed even where stderr is no terminal; the bar is not.
 pub(crate) struct Watcher {
     quiet: bool,
@@ -36,6 +38,7 @@ impl Watcher {
     }
 
     fn line(&self, text: &str) {
+        let text = harmless(text);
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("hindcap: {text}")),
             None if self.quiet => {}
@@ -44,7 +47,7 @@ impl Watcher {
     }
 
     fn message(&self, sensor: &SensorId, text: &str) {
-        let text = if self.many { format!("{sensor}: {text}") } else { text.to_owned() };
+        let text = harmless(&if self.many { format!("{sensor}: {text}") } else { text.to_owned() });
         if self.verbose {
             self.line(&text);
         }

@@ -15,6 +15,7 @@ use super::fetch::created;
 use super::{Context, entries, print, print_json};
 use crate::exit::{Code, Failure};
 use crate::gather::{self, Part};
+use crate::harmless::harmless;
 use crate::report::{Watcher, columns};
 use crate::{args, beside, front};
 
@@ -94,7 +95,7 @@ pub(crate) fn collect(cx: &mut Context<'_>, args: &args::Collect) -> Result<Code
     // There is nothing more to come of it.
     fs::remove_file(&file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))?;
     if !args.output.quiet && !args.output.json {
-        eprint!("{}", gathered.text());
+        eprint!("{}", harmless(&gathered.text()));
     }
     if args.output.json {
         print_json(&serde_json::json!({ "file": gathered.file, "sensors": gathered.parts }))?;

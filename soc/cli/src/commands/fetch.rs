@@ -15,6 +15,7 @@ use super::{Context, list, page, print, print_json};
 use crate::args;
 use crate::exit::{Code, Failure};
 use crate::gather::{Gathered, Part, Wanted};
+use crate::harmless::harmless;
 
 /// A result in JSON.
 #[derive(Serialize)]
@@ -99,13 +100,13 @@ fn tell(args: &args::Fetch, gathered: &Gathered, to_stdout: bool) -> Result<(), 
         return print_json(&FetchedJson { file, packets, bytes, duplicates, sensors });
     }
     if !args.ask.output.quiet {
-        eprint!("{}", gathered.text());
+        eprint!("{}", harmless(&gathered.text()));
     }
     match (file, &gathered.file) {
         (Some(file), _) if args.ask.output.quiet => print(&format!("{}\n", file.display())),
         (Some(file), _) => print(&created(file, gathered)),
         (None, Some(_)) if !args.ask.output.quiet => {
-            eprint!("{}", created(Path::new("-"), gathered));
+            eprint!("{}", harmless(&created(Path::new("-"), gathered)));
             Ok(())
         }
         _ => Ok(()),

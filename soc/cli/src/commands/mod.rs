@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::args::{self, Known};
 use crate::exit::Failure;
 use crate::gather::{Gathered, Wanted, choose, gather};
+use crate::harmless::harmless;
 use crate::report::Watcher;
 
 mod ca;
@@ -162,11 +163,16 @@ fn answer<T: Serialize + Display>(json: bool, document: &T) -> Result<(), Failur
 
 fn print_json<T: Serialize>(document: &T) -> Result<(), Failure> {
     let text = serde_json::to_string(document).map_err(Failure::new)?;
-    print(&format!("{text}\n"))
+    print_as_is(&format!("{text}\n"))
+}
+
+/// For people: words of others do nothing to a terminal.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_as_is(&harmless(text))
 }
 
 /// To stdout; a reader that has gone is no failure.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
+fn print_as_is(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(error)),
         _ => Ok(()),

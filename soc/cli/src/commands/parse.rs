@@ -8,7 +8,7 @@ use hindcap_events::{Confidence, Direction, Endpoint, Endpoints, Field, Reading,
 use hindcap_wire::query::Query;
 use serde::Serialize;
 
-use super::{print, print_json};
+use super::{print_as_is, print_json};
 use crate::args::{self, Known, PAD_NANOS};
 use crate::exit::{Code, Failure};
 
@@ -34,10 +34,10 @@ pub(crate) fn parse(args: &args::Parse, known: &Known) -> Result<Code, Failure> 
             refused: None,
             could_be: &[],
         })?,
-        Ok(reading) => print(&told(&line, reading, colours))?,
+        Ok(reading) => print_as_is(&told(&line, reading, colours))?,
         Err(Refusal::Ambiguous { readings }) if !args.json => {
             for reading in readings {
-                print(&format!("{}\n", told(&line, reading, colours)))?;
+                print_as_is(&format!("{}\n", told(&line, reading, colours)))?;
             }
         }
         Err(refusal) if args.json => {

@@ -9,7 +9,7 @@ use crate::front;
 pub(crate) fn completion(args: &args::Completion) -> Result<Code, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut front::command(), "hindcap", &mut script);
-    super::print(&String::from_utf8_lossy(&script))?;
+    super::print_as_is(&String::from_utf8_lossy(&script))?;
     Ok(Code::Done)
 }
 

@@ -18,6 +18,7 @@ use crate::args::{self, KeptAt};
 use crate::exit::{Code, Failure};
 use crate::front;
 use crate::gather::{Part, Wanted};
+use crate::harmless::harmless;
 use crate::report::columns;
 
 /// The savefile of every result.
@@ -55,7 +56,7 @@ pub(crate) fn store(cx: &mut Context<'_>, args: &args::Store, reference: Ulid) -
     let gathered = cx.gather(&args.ask.output, &asks, &wanted, &savefile)?;
     let output = &args.ask.output;
     if !output.quiet && !output.json {
-        eprint!("{}", gathered.text());
+        eprint!("{}", harmless(&gathered.text()));
     }
     if gathered.file.is_none() {
         return Ok(gathered.code());

@@ -15,6 +15,7 @@ use crate::args;
 use crate::commands::Context;
 use crate::exit::{Code, Failure};
 use crate::gather::{Part, Wanted, gather};
+use crate::harmless::harmless;
 use crate::report::Watcher;
 
 /// What `error` means: a reader that has gone had enough.
@@ -46,7 +47,7 @@ pub(super) fn capture(cx: &mut Context<'_>, args: &args::Extcap) -> Result<Code,
     } else {
         // A stream without packets ends a capture in peace, where nothing at all would be a broken pipe.
         written(Relay::new(pipe, &about(&sensor, args)).map(drop))?;
-        eprint!("{}", fetched.manifest.answer);
+        eprint!("{}", harmless(&fetched.manifest.answer.to_string()));
     }
     Ok(code)
 }
