@@ -8,8 +8,8 @@ SENSOR_MEMORY_MAX_KIB = 32 * 1024
 
 
 def whole_pages(box: Box) -> list[str]:
-    """Status pages, with the sensor running, that no message of it broke a line of."""
-    lines = re.compile(r"^tap port .*^system .*^sensor +\d+ kB.*^clock ", re.MULTILINE | re.DOTALL)
+    """Status pages, with a sensor that has told of its broker, that no message broke a line of."""
+    lines = re.compile(r"^tap port .*^system .*^broker +(?!not known)\S.*^sensor +\d+ kB.*^clock ", re.MULTILINE | re.DOTALL)
     return [page for page in box.text().split("=== Hindcap") if lines.search(page)]
 
 
